@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
-from sync.model import FhirPage, FhirWrite, Projection, Resource, StudySearch, digest
+from sync.model import FhirPage, FhirWrite, Projection, Resource, Stored, StudySearch, digest
 from sync.ports import Compare, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
@@ -148,15 +148,15 @@ async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
         key = chunk[-1].study.key
 
 
-async def _resources(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Resource]:
+async def resources_of(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Resource]:
     """Return what the studies consist of, in the order of the studies."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def resources_of(projection: Projection) -> list[Resource]:
+    async def in_turn(projection: Projection) -> list[Resource]:
         async with slots:
             return await _of_study(projection, exported, s)
 
-    return [resource for resources in await asyncio.gather(*map(resources_of, chunk)) for resource in resources]
+    return [resource for resources in await asyncio.gather(*map(in_turn, chunk)) for resource in resources]
 
 
 async def _of_study(projection: Projection, exported: Exported, s: Project) -> list[Resource]:
@@ -164,7 +164,9 @@ async def _of_study(projection: Projection, exported: Exported, s: Project) -> l
         exported.left_out["adopted"] += 1
         return []
     try:
-        would = await dry_run_study(projection.study, s, fhir=NewServer(projection.patient_id))
+        # As it was listed: nothing is written under its ETag.
+        listed = Stored(projection, "")
+        would = await dry_run_study(projection.study, s, fhir=NewServer(projection.patient_id), record=listed)
     except PermanentError:
         exported.left_out["dead_lettered"] += 1
         return []
@@ -193,7 +195,7 @@ class Files:
 
     async def add_studies(self, chunk: Sequence[Projection], s: Project) -> None:
         """Write what the studies consist of; what several have in common is written once."""
-        for resource in await _resources(chunk, self.exported, s):
+        for resource in await resources_of(chunk, self.exported, s):
             if (mark := mark_of(resource)) not in self._written:
                 self.add(resource)
             if resource["resourceType"] in SHARED:

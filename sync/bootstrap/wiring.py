@@ -69,7 +69,7 @@ class Running:
         return {
             backfill.KIND: backfill.Backfill(listing=self.listing),
             kind_for(verification.KIND, s.settings): verification.Verification(listing=self.listing, services=s),
-            kind_for(exporting.KIND, s.settings): exporting.Exporting(services=s, files=self.export_files),
+            exporting.export_kind(s.settings): exporting.Exporting(services=s, files=self.export_files),
             **kinds_of(self.replayed),
         }
 

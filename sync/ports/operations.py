@@ -249,8 +249,15 @@ class ExportFiles(Protocol):
         """Copy a file of this machine, whole or not at all; False when there is one of this name, which stays."""
         ...
 
-    async def fetch(self, name: str, path: Path) -> bool:
-        """Copy a file to this machine; False when there is none."""
+    async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
+        """
+        Copy a file to this machine; False when there is none.
+
+        Parameters
+        ----------
+        start, size
+            First byte and number of bytes to copy, all by default; a file that ends before is `StoreUnavailable`.
+        """
         ...
 
     def names(self, prefix: str) -> AsyncIterator[str]:

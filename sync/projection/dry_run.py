@@ -82,7 +82,8 @@ async def dry_run_study(
         s,
         fhir=watched,
         projections=projections,
-        patients=_PatientRowsApart(s.patients),
+        # Read after the real service, rows are newer than what they are compared with; of another one nothing is older.
+        patients=_PatientRowsApart(s.patients, once=fhir is not None),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
         results=None,
@@ -201,10 +202,19 @@ class _Unwritten(Projections):
 
 
 class _PatientRowsApart(PatientRows):
-    """Rows of the real table with the changes of one attempt over them."""
+    """
+    Rows of the real table with the changes of one attempt over them.
 
-    def __init__(self, real: PatientRows) -> None:
+    Parameters
+    ----------
+    once
+        Whether rows that were read stay as they are, for an attempt asks for them up to three times.
+    """
+
+    def __init__(self, real: PatientRows, *, once: bool) -> None:
         self._real = real
+        self._once = once
+        self._read: dict[str, Sequence[PatientRow]] = {}
         self._changes: dict[tuple[str, str], PatientRow | None] = {}
 
     async def upsert(self, row: PatientRow) -> None:
@@ -214,7 +224,9 @@ class _PatientRowsApart(PatientRows):
         self._changes[patient_key, study.key] = None
 
     async def read(self, patient_key: str) -> Sequence[PatientRow]:
-        rows: dict[str, PatientRow | None] = {row.study.key: row for row in await self._real.read(patient_key)}
+        if not self._once or patient_key not in self._read:
+            self._read[patient_key] = await self._real.read(patient_key)
+        rows: dict[str, PatientRow | None] = {row.study.key: row for row in self._read[patient_key]}
         rows.update({study: row for (key, study), row in self._changes.items() if key == patient_key})
         return [row for row in rows.values() if row is not None]
 

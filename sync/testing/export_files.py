@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from sync.errors import StoreUnavailable
 from sync.ports import ExportFiles
 
 
@@ -24,12 +25,16 @@ class MemoryExportFiles(ExportFiles):
         self.files[name] = path.read_bytes()  # noqa: ASYNC240 -- for tests
         return True
 
-    async def fetch(self, name: str, path: Path) -> bool:
-        """Copy a file to this machine; False when there is none."""
+    async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
+        """Copy a file, or a part of it, to this machine; False when there is none."""
         content = self.files.get(name)
-        if content is not None:
-            path.write_bytes(content)  # noqa: ASYNC240 -- for tests
-        return content is not None
+        if content is None:
+            return False
+        part = content[start:] if size is None else content[start : start + size]
+        if size is not None and len(part) != size:
+            raise StoreUnavailable("the file ends before", code="store.garbled")
+        path.write_bytes(part)  # noqa: ASYNC240 -- for tests
+        return True
 
     async def names(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the names that begin so."""

@@ -1,7 +1,11 @@
 """
 An export into a container, by any number of processes: a kind of `sync.walks.sharing`.
 
-    parts: ranges of study keys, each its own files  ->  merge: what several parts have in common, once  ->  manifest
+    parts: ranges of study keys  ->  merges: a share of what parts have in common, each resource once  ->  manifest
+
+A part writes files of its own, and one with the resources that other parts may have too: these in buckets, by a digest
+of their ids. A merge reads one bucket of all parts, so that any number of workers merge, none needs what another has
+seen, and each holds the digests of one bucket.
 
 Nothing is replaced: the name of a file holds a digest of its content, and of two that write the manifest of one part
 the first decides. So a part that is done twice, or by a holder that was presumed dead, comes to the same. A reader
@@ -14,25 +18,28 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from sync.config import Settings
 from sync.errors import StoreUnavailable
-from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, mark_of
+from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, mark_of, resources_of
 from sync.model import Batch
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
 from sync.ports import ExportFiles, Project, ReadFeeds
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut
+from sync.walks.export_buckets import Shared
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.without_changes import WithoutChanges
+
+T = TypeVar("T")
 
 KIND = "export"
 """Name of this kind of walk; of its rows, how the kind begins."""
@@ -43,21 +50,35 @@ STUDIES_A_PART = 1000
 MOST_SLICES = 512
 """Slices of parts at most; a slice has several parts where there are more."""
 
-FETCHED_AT_ONCE = 16
-"""Manifests of parts that are fetched at once."""
+PARTS_A_BUCKET = 4
+"""Parts for which there is one more bucket: merges are shorter than parts, and workers have several to share."""
+
+MOST_BUCKETS = 32
+"""Buckets at most: each reads the manifests of all parts."""
+
+AT_ONCE = 32
+"""Files that are fetched, or deleted, at once."""
 
 PARTS, MERGE, CLOSE = "parts", "merge", "close"
 """What slices do."""
 
 PART, MERGED = "part", "merged"
-"""How the manifests of parts begin: as they were written, and without what earlier ones have too."""
+"""How the manifests begin: of parts, and of buckets."""
+
+_FORMAT = "buckets"
+"""How parts and merges are written: a process that writes them otherwise takes no part."""
 
 _DIGITS = 12
 
 
+def export_kind(settings: Settings) -> str:
+    """Return the kind of the exports that a process with these settings can take part in."""
+    return kind_for(f"{KIND}@{_FORMAT}", settings)
+
+
 def new_export(container: str, settings: Settings, *, max_bytes: int) -> NewWalk:
     """Return the walk to begin; one per container."""
-    kind = kind_for(KIND, settings)
+    kind = export_kind(settings)
     return NewWalk(
         name=f"{kind} {container}",
         kind=kind,
@@ -82,22 +103,24 @@ class Exporting(WithoutChanges):
     """Files of a container by its name."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
-        """Cut the keys of studies into parts, and slices of parts; then what all of them are needed for."""
-        stand, made = dict(row.plan), row.made
+        """Cut the keys of studies into parts, and slices of parts; then merges, and the end, which need them."""
+        stand = dict(row.plan)
         if not stand:
             studies = await expected_studies(self.services, first=CHUNK)
             parts = max(math.ceil(studies / STUDIES_A_PART), 1)
             step = math.ceil(parts / MOST_SLICES)
-            stand = {"studies": studies, "parts": parts, "step": step, "next": 0, "rest": 0}
+            buckets = min(math.ceil(parts / PARTS_A_BUCKET), MOST_BUCKETS)
+            stand = {"studies": studies, "parts": parts, "step": step, "buckets": buckets, "next": 0, "merge": 0}
             yield Cut(position=stand)
         for cut in _cut_parts(stand):
-            stand, made = dict(cut.position), made + 1
+            stand = dict(cut.position)
             yield cut
-        for number, part in enumerate((MERGE, CLOSE)):
-            if number >= stand["rest"]:
-                scope = {"part": part, "of": stand["parts"]}
-                yield Cut(position={**stand, "rest": number + 1}, scope=scope, needs=made, last=part == CLOSE)
-                made += 1
+        parts, buckets = math.ceil(stand["parts"] / stand["step"]), stand["buckets"]
+        whole = {"of": stand["parts"], "buckets": buckets}
+        for bucket in range(stand["merge"], buckets):
+            stand["merge"] = bucket + 1
+            yield Cut(position=dict(stand), scope={"part": MERGE, "bucket": bucket, **whole}, needs=parts)
+        yield Cut(position=stand, scope={"part": CLOSE, **whole}, needs=parts + buckets, last=True)
 
     async def batches(
         self,
@@ -119,7 +142,7 @@ def _cut_parts(stand: Mapping[str, Any]) -> Iterator[Cut]:
         end = min(begin + step, parts)
         yield Cut(
             position={**stand, "next": end},
-            scope={"part": PARTS, "from": begin, "to": end, "of": parts},
+            scope={"part": PARTS, "from": begin, "to": end, "of": parts, "buckets": stand["buckets"]},
             size=stand["studies"] * (end - begin) // parts,
         )
 
@@ -151,55 +174,69 @@ class _Slice:
             yield Batch(position={"next": number + 1}, counts={name: count for name, count in counts.items() if count})
 
     async def _write_part(self, number: int, parts: int) -> dict[str, Any]:
-        studies = 0
+        studies, shared = 0, Shared(self.piece.scope["buckets"])
         with self._files(number) as (files, folder):
             ends = bound(number, parts), bound(number + 1, parts)
             async for chunk in studies_between(*ends, self.s, size=CHUNK):
-                await files.add_studies(chunk, self.s)
+                for resource in await resources_of(chunk, files.exported, self.s):
+                    (shared if resource["resourceType"] in SHARED else files).add(resource)
                 studies += len(chunk)
             files.close()
-            await self._upload(files.exported, folder)
-            return await self._tell(PART, number, {**files.exported.manifest(), "studies": studies}, folder)
+            held = shared.write(folder / f"shared-{number:06d}.ndjson")
+            await self._upload([*files.exported.files, held], folder)
+            told = {**files.exported.manifest(), "studies": studies, "shared": held}
+            return await self._tell(PART, number, told, folder)
 
     async def merge(self) -> AsyncIterator[Batch]:
-        """Write what several parts have in common as files of the first that has it."""
-        seen: set[int] = set()
-        async for number, part in self._manifests(PART):
-            await self._merge_part(number, part, seen)
-            if number >= self.piece.at.get("next", 0):
-                yield Batch(position={"next": number + 1})
+        """Write what parts have in common, of one bucket: each resource as the first part has it."""
+        bucket = self.piece.scope["bucket"]
+        if await self._told(MERGED, bucket) is None:
+            await self._write_bucket(bucket)
+        yield Batch(position={"over": True})
 
-    async def _merge_part(self, number: int, part: Exported, seen: set[int]) -> None:
-        shared = [file for file in part.files if file["type"] in SHARED]
-        with self._files(number) as (files, folder):
-            for file in shared:
-                for line in (await self._fetched(file["name"], folder)).splitlines():
-                    resource = json.loads(line)
-                    if (mark := mark_of(resource)) not in seen:
-                        seen.add(mark)
-                        files.add(resource)
+    async def _write_bucket(self, bucket: int) -> None:
+        seen: set[int] = set()
+        with self._files(bucket) as (files, folder):
+            async for parts in self._manifests(PART, self.piece.scope["of"]):
+                held = [part["shared"] for part in parts]
+                for lines in await asyncio.gather(*(self._bucket_of(part, bucket, folder) for part in held)):
+                    for resource in map(json.loads, lines.splitlines()):
+                        if (mark := mark_of(resource)) not in seen:
+                            seen.add(mark)
+                            files.add(resource)
             files.close()
-            merged = files.exported
-            await self._upload(merged, folder)
-            merged.files += [file for file in part.files if file["type"] not in SHARED]
-            merged.resources += Counter({kind: n for kind, n in part.resources.items() if kind not in SHARED})
-            merged.left_out += part.left_out
-            await self._tell(MERGED, number, merged.manifest(), folder)
+            await self._upload(files.exported.files, folder)
+            await self._tell(MERGED, bucket, files.exported.manifest(), folder)
+
+    async def _bucket_of(self, shared: Mapping[str, Any], bucket: int, folder: Path) -> bytes:
+        start, size, digest = shared["buckets"].get(str(bucket), (0, 0, ""))
+        if not size:
+            return b""
+        path = folder / f"{bucket}-of-{shared['name']}"
+        if not await self.out.fetch(self._name(shared["name"]), path, start=start, size=size):
+            raise StoreUnavailable("a file of the export is missing", code="store.garbled")
+        lines = path.read_bytes()
+        path.unlink()
+        if sha256(lines).hexdigest() != digest:
+            raise StoreUnavailable("a file of the export is not as it was written", code="store.garbled")
+        return lines
 
     async def close(self) -> AsyncIterator[Batch]:
         """Write the manifest, then delete all that it does not name."""
         exported = await fetch_manifest(self.row, self.out)
         if exported is None:
             exported = Exported()
-            async for _, part in self._manifests(MERGED):
-                exported.add(part)
+            for what, number in ((PART, self.piece.scope["of"]), (MERGED, self.piece.scope["buckets"])):
+                async for some in self._manifests(what, number):
+                    for told in some:
+                        exported.add(Exported.of(told))
             exported.files.sort(key=lambda file: str(file["name"]))
             with TemporaryDirectory() as folder:
                 await self.out.create(self._name(MANIFEST), exported.write_manifest(Path(folder)))
         named = {self._name(name) for name in (MANIFEST, *(file["name"] for file in exported.files))}
-        async for name in self.out.names(self._name("")):
-            if name not in named:
-                await self.out.remove(name)
+        rest = [name async for name in self.out.names(self._name("")) if name not in named]
+        for names in _some_at_once(rest):
+            await asyncio.gather(*map(self.out.remove, names))
         if not self.piece.at.get("over"):
             yield Batch(position={"over": True}, counts=dict(exported.resources))
 
@@ -212,22 +249,23 @@ class _Slice:
             finally:
                 files.close()
 
-    async def _upload(self, exported: Exported, folder: Path) -> None:
-        for file in exported.files:
+    async def _upload(self, written: Sequence[dict[str, Any]], folder: Path) -> None:
+        async def upload(file: dict[str, Any]) -> None:
             path = folder / file["name"]
             file["name"] = f"{path.stem}-{file['sha256'][:_DIGITS]}{path.suffix}"
             await self.out.create(self._name(file["name"]), path)  # there already: with this content
 
-    async def _manifests(self, what: str) -> AsyncIterator[tuple[int, Exported]]:
-        """Iterate over the manifests of the parts, in their order."""
-        parts = self.piece.scope["of"]
-        for begin in range(0, parts, FETCHED_AT_ONCE):
-            numbers = range(begin, min(begin + FETCHED_AT_ONCE, parts))
-            told = await asyncio.gather(*(self._told(what, number) for number in numbers))
-            for number, part in zip(numbers, told, strict=True):
-                if part is None:
-                    raise StoreUnavailable(f"the manifest of part {number} is missing", code="store.garbled")
-                yield number, Exported.of(part)
+        for some in _some_at_once(written):
+            await asyncio.gather(*map(upload, some))
+
+    async def _manifests(self, what: str, number: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
+        """Iterate over manifests in their order, some at once."""
+        for numbers in _some_at_once(range(number)):
+            told = await asyncio.gather(*(self._told(what, one) for one in numbers))
+            missing = [one for one, manifest in zip(numbers, told, strict=True) if manifest is None]
+            if missing:
+                raise StoreUnavailable(f"the manifest of {what} {missing[0]} is missing", code="store.garbled")
+            yield [manifest for manifest in told if manifest is not None]
 
     async def _told(self, what: str, number: int) -> dict[str, Any] | None:
         with TemporaryDirectory() as folder:
@@ -238,17 +276,17 @@ class _Slice:
             return part
 
     async def _tell(self, what: str, number: int, part: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Write the manifest of a part, or return the one that was there."""
+        """Write a manifest, or return the one that was there."""
         path = folder / MANIFEST
         path.write_text(json.dumps(part), encoding="utf-8")
         if await self.out.create(self._name(f"{what}-{number:06d}.json"), path):
             return part
         return await self._told(what, number) or part
 
-    async def _fetched(self, name: str, folder: Path) -> bytes:
-        if not await self.out.fetch(self._name(name), folder / "fetched"):
-            raise StoreUnavailable("a file of the export is missing", code="store.garbled")
-        return (folder / "fetched").read_bytes()
-
     def _name(self, file: str) -> str:
         return f"{folder_of(self.row)}/{file}"
+
+
+def _some_at_once(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(all_of_them), AT_ONCE):
+        yield all_of_them[first : first + AT_ONCE]

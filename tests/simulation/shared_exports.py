@@ -25,7 +25,7 @@ from tests.simulation.shared_walks import CHAIN as WALKS
 from tests.simulation.shared_walks import Port, Process, SharedWalk, real
 from tests.worlds import run
 
-CHAIN = (*WALKS, "sync.walks.exporting")
+CHAIN = (*WALKS, "sync.walks.export_buckets", "sync.walks.exporting")
 """Modules that import one another in this order."""
 
 STUDIES, PATIENTS = 6, 2
@@ -54,7 +54,7 @@ class SharedExport(SharedWalk):
     def kinds_of(self, process: Process) -> Mapping[str, Any]:
         """Return the kinds of a process."""
         module = self.modules["sync.walks.exporting"]
-        kind = module.kind_for(module.KIND, process.services.settings)
+        kind = module.export_kind(process.services.settings)
         return {kind: module.Exporting(services=process.services, files=lambda _: Port(self.out, process))}
 
     def fill(self) -> None:
@@ -92,6 +92,7 @@ class SharedExport(SharedWalk):
         with (
             patch.object(module, "STUDIES_A_PART", 1),
             patch.object(module, "MOST_SLICES", 3),
+            patch.object(module, "PARTS_A_BUCKET", 2),
             patch.object(module, "CHUNK", 2),
             patch.object(module, "expected_studies", _six),
         ):

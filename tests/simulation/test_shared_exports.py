@@ -24,12 +24,22 @@ class Mutant:
 
     rule: str
     edits: tuple[tuple[str, str], ...]
+    module: str = "sync.walks.exporting"
 
 
 MUTANTS = (
     Mutant(
         "what several parts have in common is written once",
         (("if (mark := mark_of(resource)) not in seen:", "if (mark := mark_of(resource)) is not None:"),),
+    ),
+    Mutant(
+        "equal resources of several parts are in buckets of one number",
+        (("self._lines[mark % self._buckets]", "self._lines[len(self._lines) % self._buckets]"),),
+        module="sync.walks.export_buckets",
+    ),
+    Mutant(
+        "each merge reads its own bucket",
+        (('shared["buckets"].get(str(bucket), (0, 0, ""))', 'shared["buckets"].get("0", (0, 0, ""))'),),
     ),
     Mutant(
         "each part begins where the one before ends",
@@ -44,7 +54,7 @@ MUTANTS = (
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
 def test_without_a_rule_something_is_there_twice_or_not_as_the_manifest_says(mutant):
-    modules = without_rule(CHAIN, {"sync.walks.exporting": mutant.edits}, rule=mutant.rule)
+    modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
     for seed in range(ENOUGH_TO_CATCH):
         try:
             play(seed, modules=modules, outside=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 
 import pytest
 
@@ -134,3 +135,18 @@ async def test_loading_the_files_into_an_empty_service_leaves_verify_nothing_to_
     await w.replay()
     assert w.fhir.calls["transact"] == transactions
     assert w.imaging_study(STUDY)["numberOfInstances"] == 2
+
+
+async def test_a_study_is_read_by_its_ledger_and_one_read_of_its_patients_rows(w, tmp_path, monkeypatch):
+    asked = Counter()
+    for name in ("projections", "patients", "ledger"):
+        port = getattr(w.services, name)
+
+        def counting(study_or_key, *more, read=port.read, name=name):
+            asked[name] += 1
+            return read(study_or_key, *more)
+
+        monkeypatch.setattr(port, "read", counting)
+    listed = [projection async for projection in w.services.projections.all()]
+    await exported(w, tmp_path)
+    assert asked == {"ledger": len(listed), "patients": len(listed)}

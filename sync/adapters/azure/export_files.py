@@ -36,16 +36,16 @@ class AzureExportFiles(ExportFiles):
                 return False
         return True
 
-    async def fetch(self, name: str, path: Path) -> bool:
-        """Copy a blob to this machine; False when there is none."""
+    async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
+        """Copy a blob, or a part of it, to this machine; False when there is none."""
         with state_errors():
             try:
-                stream = await self._container.download_blob(name)
+                stream = await self._container.download_blob(name, offset=start, length=size)
             except ResourceNotFoundError:
                 return False
             with path.open("wb") as copy:
                 written = await stream.readinto(copy)
-        ensure_whole(written, stream.size)
+        ensure_whole(written, stream.size if size is None else size)
         return True
 
     async def names(self, prefix: str) -> AsyncIterator[str]:

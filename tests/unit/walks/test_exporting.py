@@ -10,13 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app, export_all
+from sync.errors import StoreUnavailable
 from sync.export import export, prepare
 from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.testing.export_files import MemoryExportFiles
 from sync.walks import exporting
-from sync.walks.exporting import KIND, Exporting, fetch_manifest, new_export
-from sync.walks.key_ranges import kind_for
+from sync.walks.exporting import Exporting, export_kind, fetch_manifest, new_export
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from tests.walking import finished
 from tests.worlds import MemoryWorld
@@ -28,6 +28,7 @@ PLENTY = 10**9
 def _small_parts(monkeypatch):
     monkeypatch.setattr(exporting, "STUDIES_A_PART", 2)
     monkeypatch.setattr(exporting, "CHUNK", 3)
+    monkeypatch.setattr(exporting, "PARTS_A_BUCKET", 2)
 
 
 async def world():
@@ -50,7 +51,7 @@ def out():
 
 
 def kinds_of(w, out):
-    return {kind_for(KIND, w.services.settings): Exporting(services=w.services, files=lambda _: out)}
+    return {export_kind(w.services.settings): Exporting(services=w.services, files=lambda _: out)}
 
 
 async def begun(w, out, **more):
@@ -110,6 +111,46 @@ async def test_a_part_that_is_done_again_stays_as_it_is_whatever_changed_meanwhi
             assert out.files == before
     exported = await fetch_manifest(row, out)
     assert exported.resources["ImagingStudy"] == 9
+
+
+async def written_parts(w, out):
+    """Begin an export and write its parts; return its row, the slices of parts, and all others."""
+    row, board = await begun(w, out)
+    kind = next(iter(kinds_of(w, out).values()))
+    parts = [piece for piece in board.of_walk(row) if piece.scope["part"] == "parts"]
+    for piece in parts:
+        assert [batch async for batch in kind.batches(row, piece, (), w.services)]
+    return row, parts, [piece for piece in board.of_walk(row) if piece not in parts]
+
+
+async def test_merges_wait_for_all_parts_and_for_no_other_merge_and_the_end_for_them(w, out):
+    row, parts, [*merges, end] = await written_parts(w, out)
+    assert len(merges) == math.ceil(len(parts) / 2) > 1
+    slices = [*parts, *merges, end]
+    for number in range(len(slices)):
+        done = [replace(piece, done=place < number) for place, piece in enumerate(slices)]
+        free = replace(await read_board(w.services), slices={row.run: done}).free_of(row, w.clock.now())
+        kinds = {piece.scope["part"] for piece in free}
+        assert kinds == {"parts" if number < len(parts) else "merge" if number < len(slices) - 1 else "close"}
+        assert kinds != {"merge"} or len(free) == len(slices) - 1 - number
+
+
+@pytest.mark.parametrize("garble", [lambda content: content[:1], lambda content: content.swapcase()])
+async def test_a_merge_believes_no_file_that_is_not_as_it_was_written(w, out, garble):
+    row, _, [*merges, _end] = await written_parts(w, out)
+    kind = next(iter(kinds_of(w, out).values()))
+    out.files = {name: garble(content) if "/shared-" in name else content for name, content in out.files.items()}
+
+    async def merged(piece):
+        try:
+            assert [batch async for batch in kind.batches(row, piece, (), w.services)]
+        except StoreUnavailable as refused:
+            return refused.code
+        return json.loads(out.files[f"export-{row.run}/merged-{piece.scope['bucket']:06d}.json"])["resources"]
+
+    outcomes = [await merged(piece) for piece in merges]
+    assert "store.garbled" in outcomes
+    assert all(outcome in ("store.garbled", {}) for outcome in outcomes)
 
 
 async def test_of_two_that_write_one_part_the_first_decides(w, out):
