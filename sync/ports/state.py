@@ -52,7 +52,7 @@ class Locators(Protocol):
         """
         ...
 
-    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+    async def rows(self, partition: str, most: int) -> Sequence[Stored[Locator]] | None:
         """Return the rows of a partition, in few requests and no order; None where there are more than ``most``."""
         ...
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from sync.errors import StoreUnavailable
-from sync.model import ListedObject, Locator, ObjectKey
+from sync.model import ListedObject, Locator, ObjectKey, Stored
 from sync.ports import Ingest, Locate
 
 AT_ONCE = 16
@@ -57,8 +57,16 @@ async def locators_of(keys: Iterable[ObjectKey], s: Locate, *, at_least: int | N
         Rows that may be read of each partition, however few of its objects are asked for; by default as many as one
         request returns.
     """
+    rows = await stored_locators_of(keys, s, at_least=at_least)
+    return {key: stored.value for key, stored in rows.items()}
+
+
+async def stored_locators_of(
+    keys: Iterable[ObjectKey], s: Locate, *, at_least: int | None = None
+) -> dict[ObjectKey, Stored[Locator]]:
+    """Return what `locators_of` does, each row with its ETag. Only reads."""
     rows = await _by_partition(keys, s.locators.rows, at_least=at_least)
-    return {row.object.key: row for of_partition in rows.values() for row in of_partition or ()}
+    return {stored.value.object.key: stored for of_partition in rows.values() for stored in of_partition or ()}
 
 
 async def inspected_of(listed: Sequence[ListedObject], s: Ingest) -> frozenset[ObjectKey]:

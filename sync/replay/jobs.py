@@ -18,13 +18,14 @@ from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import BadReplay, PermanentError
-from sync.model import Batch, Change, Cursor, Ingested, Locator, StudyRef
+from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, Stored, StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk, as_json, begin_walk
 from sync.ports import Control, Deliver, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
-from sync.protocol.known_rows import locators_of
+from sync.protocol.known_rows import locators_of, stored_locators_of
+from sync.protocol.rows_at_hand import RowsAtHand
 from sync.protocol.walk_rows import Board, Slice, WalkProgress, WalkRow
 from sync.replay.requests import ReplayRequest, parse_kept
 from sync.replay.requests import as_json as request_json
@@ -105,6 +106,8 @@ class Replay:
     source: Source
     marked: ByRun[set[StudyRef]] = field(default_factory=lambda: ByRun(set))
     """Studies that this process has marked: the objects of a study may be in several slices."""
+    rows: ByRun[dict[ObjectKey, Stored[Locator]]] = field(default_factory=lambda: ByRun(dict))
+    """Rows that were read for a batch whose objects are all read again, for this process to work on it."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
@@ -121,7 +124,19 @@ class Replay:
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.of_run(row.run).batches(request, piece, after, s):
-            yield batch if _rereads(request) else await self._without_known(batch, self.marked.of(row.run), s)
+            if _rereads(request):
+                await self._read_rows(batch, self.rows.of(row.run), s)
+                yield batch
+            else:
+                yield await self._without_known(batch, self.marked.of(row.run), s)
+
+    async def _read_rows(self, batch: Batch, rows: dict[ObjectKey, Stored[Locator]], s: ReadFeeds) -> None:
+        """Read the rows of a batch together. An entry that brings its inspection is compared with the row as it is."""
+        keys = {change.object.key for change in batch.changes if change.inspection is None}
+        if len(rows) + len(keys) > REMEMBERED:
+            rows.clear()  # left by slices that were interrupted
+        stored = await stored_locators_of(keys, s, at_least=0)
+        rows.update({key: row for key, row in stored.items() if key in keys})
 
     async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:
         """
@@ -152,7 +167,8 @@ class Replay:
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
         reread = _rereads(parse_kept(row.request))
-        return _Again(walk, s, reread=reread, marked=self.marked.of(row.run)).inspect
+        locators = RowsAtHand(s.locators, self.rows.of(row.run))
+        return _Again(walk, s, locators, reread=reread, marked=self.marked.of(row.run)).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
         """Keep a dead letter of an object that alone keeps failing."""
@@ -167,22 +183,23 @@ def _rereads(request: ReplayRequest) -> bool:
 class _Again:
     """Inspects what changed, and marks each of its studies to be compared with FHIR."""
 
-    def __init__(self, walk: Walk, s: ReadFeeds, *, reread: bool, marked: set[StudyRef]) -> None:
-        self._walk, self._s, self._reread, self._marked = walk, s, reread, marked
+    def __init__(self, walk: Walk, s: ReadFeeds, locators: RowsAtHand, *, reread: bool, marked: set[StudyRef]) -> None:
+        self._walk, self._reread, self._marked = walk, reread, marked
+        self._locators, self._s = locators, replace(s, locators=locators)
 
     async def inspect(self, change: Change) -> None:
-        row = await self._read(change)
         outcome = Ingested.REPEAT.counted
-        if self._reread or row is None or not is_repeat(row, change):
+        if self._reread or not await self._is_known(change):
             outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
-            row = await self._read(change)
+        # The row that this delivery settled: who claims it later marks its studies.
+        row = self._locators.take_last(change.object.key)
         for study in studies_of(row) if row else ():
             await self._mark(study)
         self._walk.count(outcome)
 
-    async def _read(self, change: Change) -> Locator | None:
-        stored = await self._s.locators.read(change.object)
-        return stored.value if stored else None
+    async def _is_known(self, change: Change) -> bool:
+        stored = await self._locators.read(change.object)
+        return stored is not None and is_repeat(stored.value, change)
 
     async def _mark(self, study: StudyRef) -> None:
         if study in self._marked:

@@ -50,9 +50,10 @@ class MemoryLocators(Locators):
         rows = [row for row in self.table.values() if row.object.key.partition == partition]
         return {row.object.key.row: row.etag if row.settled else None for row in rows} if len(rows) <= most else None
 
-    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+    async def rows(self, partition: str, most: int) -> Sequence[Stored[Locator]] | None:
         """Return the rows of a partition."""
-        rows = [row for row in self.table.values() if row.object.key.partition == partition]
+        keys = [row.object.key for row in self.table.values() if row.object.key.partition == partition]
+        rows = [stored for key in keys if (stored := self.table.get(key)) is not None]
         return rows if len(rows) <= most else None
 
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:

@@ -201,7 +201,14 @@ async def test_the_etags_of_a_folder_are_read_by_its_partitions(storage):
     for partition in partitions:
         etags |= await storage.locators.etags(partition, 100)
         whole += await storage.locators.rows(partition, 100)
-    assert {row.object.key: row for row in whole} == {row.object.key: row for row in rows}
+    assert {stored.value.object.key: stored.value for stored in whole} == {row.object.key: row for row in rows}
+    for stored in whole:
+        assert stored == await storage.locators.read(stored.value.object)
+    changed = replace(whole[0].value, etag="another")
+    etag = await storage.locators.replace(changed, whole[0].etag)
+    assert await storage.locators.read(changed.object) == Stored(changed, etag)
+    with pytest.raises(StoreConflict):
+        await storage.locators.replace(changed, whole[0].etag)
     assert etags == {row.object.key.row: row.etag if row.settled else None for row in rows}
 
 

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.exceptions import DecodeError
 from azure.data.tables import EntityProperty
 from azure.data.tables.aio import TableClient
 from hypothesis import example, given
@@ -186,6 +187,15 @@ def test_what_is_no_answer_is_an_outage_or_rows(body):
 @pytest.mark.parametrize("kind", ["Edm.Guid", "Edm.DateTime", "Edm.Something", None, 1])
 def test_a_column_of_a_type_that_no_row_of_ours_has_stays_as_it_is(kind):
     assert rows_in({"value": [{"RowKey": "r", "x@odata.type": kind, "x": "text"}]}) == [{"RowKey": "r", "x": "text"}]
+
+
+def test_a_row_has_the_etag_that_the_answer_names_or_that_its_time_makes():
+    timed = {"RowKey": "r", "Timestamp": "2026-01-02T03:04:05.1234567Z"}
+    named = {"RowKey": "s", "odata.etag": 'W/"x"', **timed}
+    etags = [row["odata.etag"] for row in rows_in({"value": [timed, named]}, etags=True)]
+    assert etags == ["W/\"datetime'2026-01-02T03%3A04%3A05.1234567Z'\"", 'W/"x"']
+    with pytest.raises(DecodeError):
+        rows_in({"value": [{"RowKey": "r"}]}, etags=True)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5])

@@ -32,6 +32,12 @@ def test_a_shared_replay_inspects_everything_and_marks_every_study_in_any_order_
         play_replay(seed, outside=outside)
 
 
+@pytest.mark.parametrize("outside", [False, True], ids=["counted", "changing"])
+def test_a_shared_replay_that_reads_all_again_does_likewise_while_events_move_its_objects(outside):
+    for seed in range(SCHEDULES):
+        play_replay(seed, outside=outside, reread=True)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One rule, and the edits that remove it."""
@@ -149,6 +155,31 @@ REPLAY_MUTANTS = (
         (("(piece.done or piece.holder)", "False"),),
     ),
 )
+
+
+_NOTED = "        self._last[locator.object.key] = locator\n"
+
+REREAD_MUTANTS = (
+    Mutant(
+        "the studies of an object are those of the row that was written last",
+        "sync.protocol.rows_at_hand",
+        (
+            (_NOTED + "        return etag", "        return etag"),
+            (_NOTED + "        return new", "        return new"),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", REREAD_MUTANTS, ids=[mutant.rule for mutant in REREAD_MUTANTS])
+def test_without_a_rule_a_replay_that_reads_all_again_compares_too_little(mutant):
+    modules = without_rule(REPLAYS, {mutant.module: mutant.edits}, rule=mutant.rule)
+    for seed in range(ENOUGH_TO_CATCH):
+        try:
+            play_replay(seed, modules=modules, outside=True, reread=True)
+        except AssertionError:
+            return
+    pytest.fail("no schedule noticed")
 
 
 @pytest.mark.parametrize("mutant", REPLAY_MUTANTS, ids=[mutant.rule for mutant in REPLAY_MUTANTS])

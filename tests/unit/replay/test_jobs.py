@@ -157,6 +157,42 @@ async def test_of_rows_that_are_older_than_a_change_none_is_believed(w, monkeypa
     assert w.imaging_study()["numberOfInstances"] == 9
 
 
+async def test_objects_that_are_all_read_again_have_their_rows_read_by_the_folder_and_once(w, monkeypatch):
+    monkeypatch.setattr(w.feed, "_portion", 100)
+    for number in range(10):
+        await w.ingest(w.note(w.put(f"a/{number}", sop=f"2.25.{100 + number}")))
+    await w.settle()
+    asked = read_by_one(w, monkeypatch)
+    assert (await w.compared(w.window(reread=True)))[1] == {"synced": 10, "studies": 1}
+    alone = [ref.key for ref in w.store.objects.refs()]
+    shared = {key.partition for key in alone if sum(key.partition == other.partition for other in alone) > 1}
+    assert len(asked) == sum(key.partition not in shared for key in alone)
+
+
+async def test_a_row_that_changed_since_it_was_read_with_others_is_read_again_and_all_its_studies_are_compared(
+    w, monkeypatch
+):
+    monkeypatch.setattr(w.feed, "_portion", 100)
+    for number in range(20):
+        await w.ingest(w.note(w.put(f"a/{number}", sop=f"2.25.{100 + number}")))
+    await w.settle()
+    read_rows, moved = w.services.locators.rows, []
+
+    async def then_moved(partition, most):
+        rows = await read_rows(partition, most)
+        if not moved:
+            moved.append(rows[0].value.object.name)
+            await w.ingest(w.put(moved[0], study=OTHER.study_instance_uid, sop="2.25.201"))
+            await w.settle()
+            w.lose()
+        return rows
+
+    monkeypatch.setattr(w.services.locators, "rows", then_moved)
+    assert (await w.compared(w.window(reread=True)))[1] == {"synced": 20, "studies": 2}
+    assert w.imaging_study(OTHER)["numberOfInstances"] == 1
+    assert w.imaging_study()["numberOfInstances"] == 19
+
+
 async def test_what_fhir_lost_is_written_again_as_it_was(w):
     await w.ingest(w.note(w.put("a")))
     await w.ingest(w.note(w.put("b", study="2.25.2", sop="2.25.201")))

@@ -8,6 +8,7 @@ from typing import Any
 from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.batching import Batcher
+from sync.adapters.azure.tables.queries import ETAG
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, study_columns, study_from, unpack, without_none
 from sync.adapters.azure.tables.table import Table
 from sync.adapters.azure.tables.transactions import TransactionClient
@@ -84,10 +85,10 @@ class TableLocators(Locators):
             {row["RowKey"]: row.get("etag") if row["settled"] else None for row in rows} if len(rows) <= most else None
         )
 
-    async def rows(self, partition: str, most: int) -> Sequence[Locator] | None:
+    async def rows(self, partition: str, most: int) -> Sequence[Stored[Locator]] | None:
         """Return the rows of a partition; a thousand per request."""
-        rows = await self._table.first(most + 1, "PartitionKey eq @partition", partition=partition)
-        return [locator_from(row) for row in rows] if len(rows) <= most else None
+        rows = await self._table.first(most + 1, "PartitionKey eq @partition", etags=True, partition=partition)
+        return [Stored(locator_from(row), row[ETAG]) for row in rows] if len(rows) <= most else None
 
     async def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """Iterate over the rows of objects below a folder; the service filters, by the characters of the names."""

@@ -40,6 +40,9 @@ _NEXT = {
 _TYPE = "@odata.type"
 _OF_ANSWER = "odata."
 _TIMESTAMP = "Timestamp"
+ETAG = "odata.etag"
+"""Column of a row's ETag, where it is asked for."""
+
 _VALUES: Mapping[str, Callable[[Any], Any]] = {
     "Edm.Binary": a2b_base64,
     "Edm.Double": float,
@@ -55,6 +58,7 @@ async def pages_of(
     *,
     columns: Sequence[str] | None = None,
     size: int | None = None,
+    etags: bool = False,
 ) -> AsyncIterator[list[Entity]]:
     """
     Iterate over the answers to a query; one may hold no rows. Only reads.
@@ -67,6 +71,8 @@ async def pages_of(
         Those that travel; all by default.
     size
         Rows of an answer at most; by default a thousand.
+    etags
+        Whether each row has its ETag, as column `ETAG`.
 
     Raises
     ------
@@ -82,11 +88,13 @@ async def pages_of(
     }
     following: Mapping[str, str] | None = {}
     while following is not None:
-        rows, following = await _page(client, {**asked, **following})
+        rows, following = await _page(client, {**asked, **following}, etags=etags)
         yield rows
 
 
-async def _page(client: TableClient, asked: Mapping[str, str]) -> tuple[list[Entity], Mapping[str, str] | None]:
+async def _page(
+    client: TableClient, asked: Mapping[str, str], *, etags: bool
+) -> tuple[list[Entity], Mapping[str, str] | None]:
     request = HttpRequest("GET", _address(client, asked), headers=_HEADERS)
     pipeline: Any = client._client._client._pipeline  # noqa: SLF001 -- see ADR 0057
     answer = await pipeline.run(request, stream=False)
@@ -94,7 +102,7 @@ async def _page(client: TableClient, asked: Mapping[str, str]) -> tuple[list[Ent
     if response.status_code != _GOOD:
         raise HttpResponseError(response=response)
     following = {name: response.headers.get(header) or "" for name, header in _NEXT.items()}
-    rows = rows_in(answer.context.get(ContentDecodePolicy.CONTEXT_NAME))
+    rows = rows_in(answer.context.get(ContentDecodePolicy.CONTEXT_NAME), etags=etags)
     return rows, following if any(following.values()) else None
 
 
@@ -115,9 +123,14 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def rows_in(answer: Any) -> list[Entity]:
+def rows_in(answer: Any, *, etags: bool = False) -> list[Entity]:
     """
     Return the rows of an answer, each with the values of its columns; the time of its last change is left out.
+
+    Parameters
+    ----------
+    etags
+        As for `pages_of`.
 
     Raises
     ------
@@ -125,9 +138,14 @@ def rows_in(answer: Any) -> list[Entity]:
         It is not the answer to a query.
     """
     try:
-        return [_row(columns) for columns in answer["value"]]
+        return [_row(columns) | ({ETAG: _etag(columns)} if etags else {}) for columns in answer["value"]]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DecodeError("no answer to a query") from None
+
+
+def _etag(columns: Mapping[str, Any]) -> str:
+    """Return a row's ETag as the library does: an answer of this form may leave it out, and it is made of the time."""
+    return str(columns.get(ETAG) or f"W/\"datetime'{quote(columns[_TIMESTAMP])}'\"")
 
 
 def _row(columns: Mapping[str, Any]) -> Entity:

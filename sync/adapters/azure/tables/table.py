@@ -104,13 +104,19 @@ class Table:
                     yield row
 
     async def first(
-        self, most: int, condition: str = "", *, columns: list[str] | None = None, **parameters: str
+        self,
+        most: int,
+        condition: str = "",
+        *,
+        columns: list[str] | None = None,
+        etags: bool = False,
+        **parameters: str,
     ) -> list[Entity]:
-        """Return the first rows, that many, that meet a condition, of all without one."""
+        """Return the first rows, that many, that meet a condition, of all without one; ``etags`` as `pages_of`."""
         entities: list[Entity] = []
         size = max(1, min(most, MOST))
         with state_errors():
-            async for page in pages_of(self.client, condition, parameters, columns=columns, size=size):
+            async for page in pages_of(self.client, condition, parameters, columns=columns, size=size, etags=etags):
                 entities += page
                 if len(entities) >= most:
                     break
