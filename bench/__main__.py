@@ -86,7 +86,7 @@ ABOUT: dict[Name, str] = {
     Name.HEADER: "how fast a header becomes a row, against a bare read",
     Name.CALLS: "requests of a burst of 300 instances, counted",
     Name.CAST: "DICOM Cast's protocol and ours on one HAPI server",
-    Name.SCALE: "what an instance costs in a study ten times as large",
+    Name.SCALE: "what an instance costs in a study ten times as large, and in 50 studies",
     Name.MEMORY: "memory of the functions host in the run of 'scale'",
     Name.LARGE: "one study of 30,000 instances",
     Name.PAGES: "every page with 10,000 studies",

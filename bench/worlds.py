@@ -18,7 +18,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,7 @@ def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
     """
     fhir_before = world.fhir.journal.length()
     storage_before = world.traffic.length() if world.traffic else 0
-    first, last = asyncio.run(_upload(world, study, seconds))
+    first, last = asyncio.run(_upload(world, study.files(), seconds / len(study.instances)))
     in_fhir = _wait_for(world.fhir, study, fhir_before)
     asked = _wait_until_idle(world)
     return Burst(
@@ -205,9 +205,24 @@ def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
     )
 
 
-async def _upload(world: BenchWorld, study: Study, seconds: float) -> tuple[float, float]:
-    """Upload all files; return when the first began and the last was done."""
-    step = seconds / len(study.instances)
+def send_all(world: BenchWorld, studies: Sequence[Study]) -> None:
+    """
+    Upload studies, one behind the other, and wait until all are in FHIR and the world is idle again.
+
+    Raises
+    ------
+    BenchError
+        One did not arrive.
+    """
+    before = world.fhir.journal.length()
+    asyncio.run(_upload(world, (file for study in studies for file in study.files()), 0.0))
+    for study in studies:
+        _wait_for(world.fhir, study, before)
+    _wait_until_idle(world)
+
+
+async def _upload(world: BenchWorld, files: Iterable[tuple[str, bytes]], step: float) -> tuple[float, float]:
+    """Upload files, ``step`` seconds apart; return when the first began and the last was done."""
     async with BlobServiceClient.from_connection_string(world.storage) as service:
         container = service.get_container_client(world.container)
 
@@ -217,7 +232,7 @@ async def _upload(world: BenchWorld, study: Study, seconds: float) -> tuple[floa
             await container.upload_blob(name, content)
 
         first = time.monotonic()
-        await act_on_each(enumerate(study.files()), upload, at_once=AT_ONCE)
+        await act_on_each(enumerate(files), upload, at_once=AT_ONCE)
         return first, time.monotonic()
 
 
