@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -161,21 +161,7 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
     findings = tuple(Finding(keyword=word, code="date.impossible", action="omitted") for word in ("StudyDate", "Age"))
     for number in range(size.studies):
         study, instances = study_of(number), 1 + number % 400
-        row = Projection(
-            study=study,
-            fhir_id=study_id(study),
-            version="1",
-            content_hash=digest(study.key),
-            elements=frozenset({"identifier", "series", "started", "status", "subject"}),
-            begun=True,
-            patient_id=digest("patient", study.key),
-            patient_keys=frozenset({f"created.{study.key}"}),
-            series=1 + number % 7,
-            instances=instances,
-            findings=findings[: number % 3],
-            published_state=digest("said", study.key),
-            finished=True,
-        )
+        row = replace(record_of(study, instances=instances), series=1 + number % 7, findings=findings[: number % 3])
         yield partial(s.projections.write, row, None)
         came = StudyEvent(
             study=study,
@@ -188,9 +174,26 @@ def _studies(size: Size, s: Services, now: datetime) -> Iterable[Work]:
             yield partial(s.history.add, came)
     for number in range(size.with_ledger):
         for place in range(size.objects if number == 0 else 20 + number):
-            yield partial(s.ledger.upsert, _object(study_of(number), place, now))
+            yield partial(s.ledger.upsert, object_of(study_of(number), place, now))
     for number in range(size.outstanding):
         yield partial(s.dirty.mark, study_of(number), now - timedelta(seconds=number))
+
+
+def record_of(study: StudyRef, *, instances: int) -> Projection:
+    """Return the record of a study that is in FHIR."""
+    return Projection(
+        study=study,
+        fhir_id=study_id(study),
+        version="1",
+        content_hash=digest(study.key),
+        elements=frozenset({"identifier", "series", "started", "status", "subject"}),
+        begun=True,
+        patient_id=digest("patient", study.key),
+        patient_keys=frozenset({f"created.{study.key}"}),
+        instances=instances,
+        published_state=digest("said", study.key),
+        finished=True,
+    )
 
 
 async def _resources(size: Size, s: Services, now: datetime) -> None:
@@ -223,7 +226,8 @@ def _resource(study: StudyRef, number: int, now: datetime) -> Resource:
     }
 
 
-def _object(study: StudyRef, number: int, now: datetime) -> LedgerRow:
+def object_of(study: StudyRef, number: int, now: datetime) -> LedgerRow:
+    """Return a row of the ledger."""
     attributes: dict[str, Sequence[Any]] = {
         "PatientName": ["Doe^Jane"],
         "StudyDescription": ["CT of the chest with contrast"],

@@ -3,8 +3,8 @@ One walk by one process and by two, with 15 ms more for every storage call: how 
 
     backfill   every object is new: read, and written as rows
     verify     everything is compared: objects, studies, FHIR's lists
-    export     everything is written into a container
-    replay     every object is known, and looked at again because it was asked for; last, for it leaves studies marked
+    export     everything, and more studies of which there are only rows, is written into a container
+    replay     every object is known, and read again because it was asked for; last, for it leaves studies marked
 
 Azurite and the embedded FHIR server hold a small store that is cut as a large one is: slices are small, so that two
 processes have something to share. Both workers are processes of their own with a relay of their own before the storage,
@@ -20,6 +20,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +31,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from bench.backfill import fill
 from bench.goals import TIMES_VARY, Goal, Section
+from bench.large_world import object_of, record_of, study_of, write_all
 from bench.studies import study
 from bench.worlds import BenchError, relayed_storage
 from local.azurite import azurite
@@ -36,6 +40,7 @@ from sync.bootstrap import start
 from sync.cli.reporting import console
 from sync.cli.walks import share_walk
 from sync.config import Settings
+from sync.model import LedgerRow
 from sync.operators.walks import NewWalk, begin_walk
 from sync.protocol.walk_rows import WalkState, read_walk
 from sync.replay.jobs import new_replay
@@ -56,14 +61,17 @@ PARALLEL = 24
 HOSTS = {"one": 1, "two": 2}
 """Name -> processes; of a container too: all are filled alike, and each backfill walks its own."""
 
+EXPORTED, EXPORTED_QUICK, ROWS = 600, 100, 4
+"""Studies for an export, and instances of each: rows only, for an export reads nothing else."""
+
 _SLICE = 60
-_STUDIES_A_SLICE, _STUDIES_A_PART = 2, 5
+_STUDIES_A_SLICE, _STUDIES_A_PART = 2, 40
 _ROOT = Path(__file__).parents[1]
 
 HOW = (
     f"{STUDIES} studies of {INSTANCES} instances a container in Azurite and the embedded FHIR server; {LATENCY:g} ms "
     f"more for every request to the storage; slices of {_SLICE} objects and {_STUDIES_A_SLICE} studies, "
-    f"parts of an export of {_STUDIES_A_PART}; from the "
+    f"an export of {EXPORTED} studies more, which are only rows, in parts of {_STUDIES_A_PART}; from the "
     "moment at which all processes may begin until the last of them says that the walk is over"
 )
 
@@ -81,6 +89,8 @@ def measure(*, quick: bool, full: bool) -> Section:
         asyncio.run(_fill(storage.connection_string, studies))
         measured = {}
         for kind in kinds:
+            if kind == "export":
+                asyncio.run(_fill_rows(environment, EXPORTED_QUICK if quick else EXPORTED))
             measured[kind] = {name: _shared((kind, name), hosts, environment) for name, hosts in HOSTS.items()}
             if kind == "backfill":
                 _project(environment)
@@ -106,6 +116,29 @@ async def _fill(connection: str, studies: int) -> None:
     for place in (f"walk-{name}" for name in HOSTS):
         waiting = (file for number in range(studies) for file in study(f"{place}-{number}", INSTANCES).files())
         await fill(connection, waiting, place)
+
+
+async def _fill_rows(environment: Mapping[str, str], studies: int) -> None:
+    """Write rows of studies as they are once these are in FHIR."""
+    running = await start(_settings(environment))
+    try:
+        s, now = running.services, datetime.now(UTC)
+        refs = [study_of(number) for number in range(studies)]
+        rows = [
+            _of_patient(number // 2, object_of(ref, place, now))
+            for number, ref in enumerate(refs)
+            for place in range(ROWS)
+        ]
+        await write_all(partial(s.ledger.upsert, row) for row in rows)
+        records = [replace(record_of(ref, instances=ROWS), patient_keys=frozenset()) for ref in refs]
+        await write_all(partial(s.projections.write, record, None) for record in records)
+    finally:
+        await running.close()
+
+
+def _of_patient(number: int, row: LedgerRow) -> LedgerRow:
+    attributes = {**row.record.attributes, "PatientID": [f"P{number}"]}
+    return replace(row, record=replace(row.record, attributes=attributes))
 
 
 def _project(environment: Mapping[str, str]) -> None:
