@@ -32,6 +32,6 @@ def dashboard(
 
     - 3: the state account did not answer at the start
     """
-    from sync.cli import serve_dashboard as command
+    from sync.cli import dashboard as command
 
     command.dashboard(port=port, browser=browser, who=who)

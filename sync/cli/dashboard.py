@@ -15,8 +15,6 @@ from sync.cli.user import user_name
 if TYPE_CHECKING:
     from sync.bootstrap import Running
 
-PORT = 8710
-
 
 def dashboard(*, port: int, browser: bool, who: str) -> None:
     """Serve the dashboard on this machine until Ctrl-C or SIGTERM."""
@@ -24,7 +22,7 @@ def dashboard(*, port: int, browser: bool, who: str) -> None:
 
 
 async def _served(running: Running, *, port: int, browser: bool, who: str) -> None:
-    from sync.cli.dashboard_server import serving  # noqa: PLC0415 -- loading it takes time that others need not wait
+    from sync.cli.token_server import serving  # noqa: PLC0415 -- loading it takes time that others need not wait
 
     stop = stop_by_signal()
     async with serving(running, port=port, who=who) as door:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import typer
 
-from sync.cli.dashboard_server import HOST, serving
+from sync.cli.token_server import HOST, serving
 from sync.events import Sources
 from sync.operators.pause import projection_pause
 from tests.worlds import MemoryWorld
