@@ -27,7 +27,7 @@ from sync.ports import Control, Jobs, ReadFeeds, Services
 from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
-from sync.walks.walk import Walk
+from sync.walks.walk import HELD, Walk
 from sync.words import counted, tallied
 
 SAY_EVERY = 10.0
@@ -37,6 +37,9 @@ _DRAW_EVERY = 0.5
 
 _LOOK_SECONDS = 0.3
 """Seconds between two looks for slices, where none is free and the walk is not over."""
+
+WAITED_SECONDS = 3.0
+"""Seconds that a walk stands still, held by another process, before the command says so."""
 
 _CUT_FIRST_SECONDS = 1.0
 """Seconds that a walk is cut before it is worked on."""
@@ -127,28 +130,30 @@ async def share_walk(
         A service did not answer; the walk continues from where it is.
     """
     worker = Worker(kinds=kinds, s=s, parallel=parallel, only=name)
+    waiting = WaitNotice(out, as_json=as_json)
     merged = Merged(worker.live)
     merged.take(await _slices(name, s))
     meter = Meter(heading, merged, out, as_json=as_json)
     async with meter.shown():
         # Small walks have their slices before the first look for one.
         await _cut_some(name, kinds, s)
-        return await _take_part(worker, merged, meter)
+        return await _take_part(worker, merged, meter, waiting)
 
 
-async def _take_part(worker: Worker, merged: Merged, meter: Meter) -> tuple[WalkProgress, float]:
+async def _take_part(worker: Worker, merged: Merged, meter: Meter, waiting: WaitNotice) -> tuple[WalkProgress, float]:
     name, kinds, s = worker.only, worker.kinds, worker.s
-    async with _beside(_cut_all(name, kinds, s)) as cutting, _beside(_follow(name, merged, meter, s)):
+    async with _beside(_cut_all(name, kinds, s, waiting)) as cutting, _beside(_follow(name, merged, meter, s)):
         while True:
             await worker.work(until=math.inf)
             if cutting.done():
                 cutting.result()
             await end_walks(s)
             board = await read_board(s)
-            if board.walks[name].state is not WalkState.RUNNING:
-                progress = board.progress(board.walks[name], s.clock.now())
+            progress = board.progress(board.walks[name], s.clock.now())
+            if progress.row.state is not WalkState.RUNNING:
                 return progress, meter.rate_of(progress)  # the slices of a walk that is over are gone
-            merged.take(board.of_walk(board.walks[name]))
+            waiting.see(progress)
+            merged.take(board.of_walk(progress.row))
             await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -164,12 +169,15 @@ async def _cut_some(name: str, kinds: Kinds, s: ReadFeeds) -> None:
             await cut_walk(row, kinds, s, until=time.monotonic() + _CUT_FIRST_SECONDS)
 
 
-async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds) -> None:
+async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds, waiting: WaitNotice) -> None:
     """Cut the walk to its end, or see another process do so."""
     while (row := await read_walk(name, s)) is not None and row.state is WalkState.RUNNING and not row.planned:
-        with suppress(Contention):
+        try:
             await cut_walk(row, kinds, s, until=math.inf)
+        except Contention:
+            waiting.cut_elsewhere = True
         await asyncio.sleep(_LOOK_SECONDS)
+    waiting.cut_elsewhere = False
 
 
 async def _follow(name: str, merged: Merged, meter: Meter, s: Jobs) -> None:
@@ -180,6 +188,32 @@ async def _follow(name: str, merged: Merged, meter: Meter, s: Jobs) -> None:
             row = board.walks[name]
             merged.take(board.of_walk(row))
             meter.follow(board.progress(row, s.clock.now()))
+
+
+class WaitNotice:
+    """
+    Says, once, that a walk stands still while another process holds a lease of it.
+
+    That process may be slow or killed; of one that was killed, nothing but the end of its lease tells.
+    """
+
+    def __init__(self, out: Console, *, as_json: bool) -> None:
+        self._out, self._as_json = out, as_json
+        self._seen: tuple[object, ...] = ()
+        self._since = time.monotonic()
+        self._said = False
+        self.cut_elsewhere = False
+        """Whether another process held the lease for cutting when this one last asked for it."""
+
+    def see(self, progress: WalkProgress) -> None:
+        """Learn how far the walk is, at a time when this process works on no slice of it."""
+        seen = (progress.slices, progress.slices_done, progress.counts)
+        if seen != self._seen or not (progress.workers or self.cut_elsewhere):
+            self._seen, self._since = seen, time.monotonic()
+        elif not self._said and time.monotonic() - self._since >= WAITED_SECONDS:
+            self._said = True
+            line = {"event": "waiting", "code": "walk.held", "hint": HELD}
+            self._out.print(json.dumps(line) if self._as_json else f"waiting   {HELD}")
 
 
 @asynccontextmanager

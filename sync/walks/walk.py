@@ -37,7 +37,7 @@ FIRST_PAUSE = 0.5
 TRIES = 7
 """Times that a change is tried while the store does not answer: about half a minute."""
 
-HELD = "Another process holds this job's lease. Wait until it is done; if it crashed, the lease expires within 30 s."
+HELD = "Another process holds this job's lease. If it crashed, the lease expires within 30 s."
 
 Work = Callable[[Change], Awaitable[None]]
 """Deals with one change; raises TransientError where trying again may help."""

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from sync.cli import app, walk_control
+from sync.cli import app, walk_control, walks
 from sync.cli.reporting import console
 from sync.cli.walks import share_walk
 from sync.operators.walks import begin_walk
+from sync.protocol.walk_rows import read_walk
 from sync.walks.backfill import KIND, Backfill, new_backfill
+from sync.walks.sharing import cut_walk
+from sync.walks.walk import HELD, LEASE, walk_of
 from tests.walking import EVERYTHING
 from tests.worlds import MemoryWorld
 
@@ -68,9 +72,63 @@ async def test_a_walk_that_is_over_tells_the_rate_of_what_it_counted():
     for number in range(5):
         w.put(f"f/{number}", sop=f"2.25.{number + 1}")
     await begin_walk(new_backfill(EVERYTHING), w.services, who="ada")
-    kinds = {KIND: Backfill(listing=w.store.objects)}
-    progress, rate = await share_walk(
-        EVERYTHING.cursor, kinds, w.services, console(), heading="Reading", parallel=4, as_json=True
-    )
+    progress, rate = await shared(w, as_json=True)
     assert progress.counts["synced"] == 5
     assert rate > 0
+
+
+async def killed_at(name, w):
+    """Hold the lease of a row as a process that was killed leaves it, until it runs out."""
+    async with walk_of(name, w.services):
+        left = await w.services.cursors.read(name)
+    stored = await w.services.cursors.read(name)
+    await w.services.cursors.write(left.value, stored.etag)
+
+
+async def shared(w, *, as_json=False):
+    kinds = {KIND: Backfill(listing=w.store.objects)}
+    return await share_walk(
+        EVERYTHING.cursor, kinds, w.services, console(), heading="Reading", parallel=4, as_json=as_json
+    )
+
+
+@pytest.fixture
+async def begun(monkeypatch):
+    monkeypatch.setattr(walks, "WAITED_SECONDS", 0.3)
+    w = MemoryWorld()
+    w.put("f/1", sop="2.25.1")
+    await begin_walk(new_backfill(EVERYTHING), w.services, who="ada")
+    return w
+
+
+async def run_out(w):
+    await asyncio.sleep(1)
+    w.clock.advance(LEASE + 1)
+
+
+@pytest.mark.parametrize("killed", ["cutting", "working"])
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_a_command_says_that_it_waits_for_the_lease_of_a_killed_process(begun, capsys, killed, as_json):
+    name = EVERYTHING.cursor
+    if killed == "working":
+        await cut_walk(
+            await read_walk(name, begun.services),
+            {KIND: Backfill(listing=begun.store.objects)},
+            begun.services,
+            until=math.inf,
+        )
+        name = (await read_walk(name, begun.services)).slice_name(0)
+    await killed_at(name, begun)
+    (progress, _), _ = await asyncio.gather(shared(begun, as_json=as_json), run_out(begun))
+    assert progress.counts["synced"] == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if HELD in line]
+    assert len(said) == 1
+    assert said[0] == (
+        f"waiting   {HELD}" if not as_json else json.dumps({"event": "waiting", "code": "walk.held", "hint": HELD})
+    )
+
+
+async def test_a_command_that_works_says_nothing_of_leases(begun, capsys, monkeypatch):
+    monkeypatch.setattr(walks, "WAITED_SECONDS", 0.0)
+    await shared(begun)
+    assert HELD not in capsys.readouterr().err
