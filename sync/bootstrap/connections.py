@@ -19,12 +19,12 @@ from sync.errors import NothingStored, PermanentError, SourceGone, SourceUnavail
 from sync.model import Cursor, StudyRef
 from sync.monitoring.clock import CLOCK_HINT, clock_problem
 from sync.ports import InstanceSource
+from sync.verify.hints import NO_CONTAINER
 
 LONGEST = 10.0
 """Seconds that one service gets."""
 
 _SLOW = "Check the address, DNS, firewall and private endpoint of the service, and that it runs."
-_NO_CONTAINER = "Correct DICOM_SYNC_CONTAINERS or DICOM_SYNC_SOURCE, or create the container; names are in lower case."
 _PROBE = "config-check"
 _NO_STUDY = StudyRef(study_instance_uid="2.25.0")
 
@@ -104,7 +104,7 @@ async def _list(container: str, running: Running) -> None:
     try:
         await running.listing.page(container, size=1)
     except SourceGone:
-        raise SourceUnavailable("the account has no such container", hint=_NO_CONTAINER) from None
+        raise SourceUnavailable("the account has no such container", hint=NO_CONTAINER) from None
 
 
 async def _compare_clocks(running: Running) -> None:

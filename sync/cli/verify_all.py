@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,9 @@ from sync.operators.pause import projection_pause
 from sync.ports import Compare
 from sync.protocol.walk_rows import WalkState
 from sync.verify.full_scan import Plan, Round, ScanOutcome
-from sync.verify.hints import HINTS
+from sync.verify.hints import HINTS, NO_CONTAINER
 from sync.verify.judge import identity
+from sync.verify.source import missing_containers
 from sync.walks.sharing import PARALLEL
 from sync.walks.verification import Verification, action_of, new_verification, outcome_of, reason_of
 from sync.words import counted, noun_of
@@ -63,10 +64,10 @@ def verify(
         removals=max_removals,
     )
     with quiet_broken_pipe():
-        outcome = with_services(
+        agree = with_services(
             lambda running: _verify(running, plan, chosen, rate=rate, as_json=as_json), writes_fhir=True
         )
-    if outcome.left:
+    if not agree:
         raise typer.Exit(EXIT_REJECTED)
 
 
@@ -79,10 +80,12 @@ def _study(text: str) -> StudyRef | str | None:
 
 async def _verify(
     running: Running, plan: Plan, chosen: StudyRef | str | None, *, rate: float | None, as_json: bool
-) -> ScanOutcome:
+) -> bool:
+    """Return whether all that was compared agrees, and every container could be."""
     if plan.repair and await projection_pause(running.services) is not None:
         console().print("projection is paused, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
+    missing: Sequence[str] = ()
     with _showing(plan, as_json=as_json, alone=chosen is not None or plan.sample is not None) as shown:
         if chosen is not None:
             outcome = await _one_study(chosen, plan, running, shown)
@@ -91,8 +94,9 @@ async def _verify(
             outcome = await Round(plan, running.services, running.listing, audience=shown).over_sample()
         else:
             outcome = await _everything(plan, running, shown, rate=rate, as_json=as_json)
-    shown.summarise(outcome)
-    return outcome
+            missing = await missing_containers(running.listing, running.services) if plan.objects else ()
+    shown.summarise(outcome, missing)
+    return not (outcome.left or missing)
 
 
 async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown: Shown) -> ScanOutcome:
@@ -198,15 +202,17 @@ class Shown:
         total = round(completed / fraction) if fraction else None
         self._progress.update(self._tasks[phase], completed=completed, total=total)
 
-    def summarise(self, outcome: ScanOutcome) -> None:
-        """Print the result."""
+    def summarise(self, outcome: ScanOutcome, missing: Sequence[str] = ()) -> None:
+        """Print the result, and which containers do not exist."""
         if self._as_json:
-            _write(json.dumps(_figures(outcome)))
+            _write(json.dumps({**_figures(outcome), "missing_containers": list(missing)}))
             return
         if outcome.found:
             results().print(_table(outcome))
         for line in _closing(outcome, self._plan):
             results().print(line)
+        for container in missing:
+            results().print(f"Container {container} does not exist, so nothing in it was compared. {NO_CONTAINER}")
 
 
 def _figures(outcome: ScanOutcome) -> dict[str, object]:

@@ -17,3 +17,6 @@ HINTS: Mapping[DriftKind, str] = {
     DriftKind.OBJECT_CHANGED: "The source holds another version of an object than the ledger. --repair reads it.",
     DriftKind.OBJECT_UNSEEN: "The source holds an object that was never inspected. --repair reads it.",
 }
+
+NO_CONTAINER = "Correct DICOM_SYNC_CONTAINERS or DICOM_SYNC_SOURCE, or create the container; names are in lower case."
+"""What to do about a configured container that does not exist."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sync.config import Settings
+from sync.errors import SourceGone
 from sync.events import object_message
 from sync.model import Drift, DriftKind, ListedObject, Locator, ObjectRef, StudyRef
-from sync.ports import Deliver, Ingest
+from sync.ports import Core, Deliver, Ingest, ObjectListing
 from sync.verify.objects import is_same_record, object_address, project_again, reinspect
 
 GRACE = 300.0
@@ -46,6 +48,32 @@ def _kind(listed: ListedObject, locator: Locator | None) -> DriftKind | None:
     if not locator.settled:
         return None if locator.has_dead_letter else DriftKind.OBJECT_UNSEEN
     return None if locator.etag == listed.etag else DriftKind.OBJECT_CHANGED
+
+
+async def missing_containers(listing: ObjectListing, s: Core) -> Sequence[str]:
+    """
+    Return the configured containers that do not exist. Only reads.
+
+    Where a DICOM service is the source, the default container need not exist: no setting names it.
+
+    Raises
+    ------
+    TransientError
+        Storage did not answer.
+    """
+    if not _names_containers(s.settings):
+        return ()
+    missing = []
+    for container in sorted(s.settings.containers):
+        try:
+            await listing.page(container, size=1)
+        except SourceGone:
+            missing.append(container)
+    return missing
+
+
+def _names_containers(settings: Settings) -> bool:
+    return "containers" in settings.model_fields_set or not (settings.dicom_url or settings.orthanc_url)
 
 
 async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:

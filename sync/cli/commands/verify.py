@@ -59,7 +59,7 @@ def verify(
 
     - 0: no drift, or with `--repair` all of it repaired
 
-    - 1: drift remains, or the study is unknown
+    - 1: drift remains, the study is unknown, or a configured container does not exist
 
     - 2: wrong usage or setting, or `--repair` while projection is held back; nothing was compared
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sync.cli import app, verify_all
 from sync.cli.verify_all import Shown
+from sync.errors import SourceGone
 from sync.model import Drift, DriftKind
 from sync.verify.full_scan import Plan, ScanOutcome
 from tests.worlds import MemoryWorld
@@ -92,3 +93,53 @@ def test_columns_stay_apart_and_nothing_is_at_work_when_nothing_is_outstanding(c
     told = capsys.readouterr().out
     assert "1 study compared, none of them outstanding." in told
     assert "repaired missing" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"containers": ("dicmo", "dicom")}, ["dicmo"]),
+        ({"containers": ("dicom", "dicmo"), "dicom_url": "https://dicom"}, ["dicmo"]),
+        ({}, []),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_configured_container_that_does_not_exist_is_named(monkeypatch, settings, told, as_json):
+    done = verified_without(monkeypatch, "dicmo", ("--json",) if as_json else (), **settings)
+    assert done.exit_code == (1 if told else 0)
+    if as_json:
+        assert json.loads(done.stdout.splitlines()[-1])["missing_containers"] == told
+    else:
+        assert [name for name in ("dicmo", "dicom") if f"Container {name} does not exist" in done.stdout] == told
+        assert ("DICOM_SYNC_CONTAINERS" in done.stdout) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "code"),
+    [
+        ({}, (), 1),
+        ({"dicom_url": "https://dicom"}, (), 0),
+        ({"orthanc_url": "https://orthanc"}, (), 0),
+        ({"containers": ("dicom",)}, ("--fhir-only",), 0),
+    ],
+)
+def test_the_default_container_is_missed_only_where_it_would_be_listed_and_no_service_is_the_source(
+    monkeypatch, settings, words, code
+):
+    assert verified_without(monkeypatch, "dicom", words, **settings).exit_code == code
+
+
+def verified_without(monkeypatch, missing, words, **settings):
+    """Compare everything while a container does not exist."""
+    world = MemoryWorld(**settings)
+    inner = world.store.objects.page
+
+    async def page(container, **asked):
+        if container == missing:
+            raise SourceGone("no such container")
+        return await inner(container, **asked)
+
+    monkeypatch.setattr(world.store.objects, "page", page)
+    running = SimpleNamespace(services=world.services, listing=world.store.objects)
+    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    return RUNNER.invoke(app, ["verify", *words])
