@@ -35,8 +35,11 @@ SAY_EVERY = 10.0
 
 _DRAW_EVERY = 0.5
 
-_LOOK_SECONDS = 0.3
+_LOOK_SECONDS = 0.15
 """Seconds between two looks for slices, where none is free and the walk is not over."""
+
+_CUTTER_SECONDS = 1.0
+"""Seconds between two looks whether the process that cuts the walk still does."""
 
 WAITED_SECONDS = 3.0
 """Seconds that a walk stands still, held by another process, before the command says so."""
@@ -147,8 +150,12 @@ async def _take_part(worker: Worker, merged: Merged, meter: Meter, waiting: Wait
             await worker.work(until=math.inf)
             if cutting.done():
                 cutting.result()
-            await end_walks(s)
             board = await read_board(s)
+            row = board.walks[name]
+            # Where another process has ended it, that one deletes its slices.
+            if row.state is WalkState.FAILED or (row.state is WalkState.RUNNING and board.is_complete(row)):
+                await end_walks(s)
+                board = await read_board(s)
             progress = board.progress(board.walks[name], s.clock.now())
             if progress.row.state is not WalkState.RUNNING:
                 return progress, meter.rate_of(progress)  # the slices of a walk that is over are gone
@@ -176,7 +183,7 @@ async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds, waiting: WaitNotice) -
             await cut_walk(row, kinds, s, until=math.inf)
         except Contention:
             waiting.cut_elsewhere = True
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CUTTER_SECONDS)
     waiting.cut_elsewhere = False
 
 

@@ -8,7 +8,7 @@ step and stops. Two may still overlap for one step; each step must therefore be 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -119,36 +119,40 @@ class Lease:
         self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
 
 
-async def take(name: str, cursors: Cursors, clock: Clock, *, seconds: float, must_exist: bool = False) -> Lease | None:
+async def take(
+    name: str, cursors: Cursors, clock: Clock, *, seconds: float, only_if: Callable[[Cursor], bool] | None = None
+) -> Lease | None:
     """
     Take the lease of a cursor for that many seconds; each `Lease.advance` renews it.
 
     Parameters
     ----------
-    must_exist
-        Make no row: without one there is nothing to hold.
+    only_if
+        What the row has to be; then none is made. Left as it is, a row costs a read and no write.
 
     Returns
     -------
     Lease or None
-        None when another process holds it, or has deleted it.
+        None when another process holds it, or it is not as it has to be.
 
     Raises
     ------
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
-    lease = await _take(name, cursors, clock, seconds=seconds, must_exist=must_exist)
+    lease = await _take(name, cursors, clock, seconds=seconds, only_if=only_if)
     asked = _asked.get()
     if asked is not None:
         asked.add(lease is not None)
     return lease
 
 
-async def _take(name: str, cursors: Cursors, clock: Clock, *, seconds: float, must_exist: bool) -> Lease | None:
+async def _take(
+    name: str, cursors: Cursors, clock: Clock, *, seconds: float, only_if: Callable[[Cursor], bool] | None
+) -> Lease | None:
     now = clock.now()
     stored = await cursors.read(name)
-    if stored is None and must_exist:
+    if only_if is not None and (stored is None or not only_if(stored.value)):
         return None
     if stored is not None and stored.value.holder and stored.value.held_until and stored.value.held_until > now:
         return None

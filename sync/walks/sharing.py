@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +34,7 @@ from sync.protocol.walk_rows import (
     remove_leftovers,
 )
 from sync.telemetry.defects import only_sync_errors
+from sync.walks.choosing import Look
 from sync.walks.cutting import Cut
 from sync.walks.pacing import Pace, PacedMarks
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
@@ -44,9 +44,6 @@ PARALLEL = 24
 
 WATCH = 2.0
 """Seconds between two looks whether a walk still runs: after a pause no worker continues for longer."""
-
-LOOK_SECONDS = 1.0
-"""Seconds for which a worker that saw no other at work takes slices by what it saw; each is read under its lease."""
 
 GRACE = 60.0
 """Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
@@ -81,6 +78,13 @@ class Kind(Protocol):
 
 _DONE = {"done": True}
 """What the position of a slice says once it is done."""
+
+
+def _is_left(cursor: Cursor) -> bool:
+    """Whether a row is that of a slice which is not done: the lease of another one is not worth taking."""
+    piece = Slice.of(cursor)
+    return piece is not None and not piece.done
+
 
 Kinds = Mapping[str, Kind]
 """Kinds of walks by name."""
@@ -166,20 +170,6 @@ def _with(row: WalkRow, piece: Slice) -> WalkRow:
     return replace(row, plan=piece.following, planned=piece.last, made=row.made + 1, size=row.size + piece.size)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What a worker saw of all walks: a worker that saw no other takes several slices before it looks again."""
-
-    board: Board
-    free: Sequence[tuple[WalkRow, Slice]]
-    until: float
-
-    def without(self, taken: Slice) -> _Look | None:
-        """Return it without a slice; None where it is time to look again."""
-        free = [(row, piece) for row, piece in self.free if piece.name != taken.name]
-        return replace(self, free=free) if free and time.monotonic() < self.until else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """
@@ -219,38 +209,37 @@ class Worker:
             A source or storage did not answer; what was done stays done.
         """
         failed: dict[str, int] = {}
-        succeeded, look = 0, None
+        succeeded = 0
+        look: Look | None = None
+        last: Slice | None = None
         while True:
-            look = look or await self._look()
-            board, free = look.board, look.free
+            seen, look = look or await self._look(), None
+            board, free = seen.board, seen.free
             if not free or time.monotonic() >= until:
                 return bool(free)
-            fresh = [candidate for candidate in free if candidate[1].name not in failed]
-            # Any of them: if all workers tried the first, all but one would fail.
-            row, piece = random.choice(fresh or free)  # noqa: S311 -- spreads load, guards nothing
+            row, piece = seen.choose(last, but=failed)
             alone = failed.get(piece.name, succeeded) < succeeded
-            rest, look = look.without(piece), None  # after a failure, or where another worker is met: look again
             try:
-                with suppress(Contention):
-                    succeeded += await self._take(row, piece, board, until, others_succeed=alone)
-                    look = rest
+                succeeded += await self._take(row, piece, board, until, others_succeed=alone)
+                look, last = seen.without(piece), piece
+            except Contention:
+                last = None  # another worker goes on from here
             except TransientError:
                 if len(free) == 1 or piece.name in failed or succeeded in failed.values():
                     raise
                 failed[piece.name] = succeeded
 
-    async def _look(self) -> _Look:
-        board, now = await read_board(self.s), self.s.clock.now()
+    async def _look(self) -> Look:
+        board = await read_board(self.s)
         running = [row for row in running_walks(board, self.kinds) if self.only in {"", row.name}]
-        others = any(piece.is_held(now) for row in running for piece in board.of_walk(row))
-        return _Look(board, free_slices(running, board, self.s), time.monotonic() + (0.0 if others else LOOK_SECONDS))
+        return Look.at(board, free_slices(running, board, self.s), self.s.clock.now())
 
     async def _take(
         self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
     ) -> int:
         """Work on a slice; return how many of its changes were dealt with."""
         # A row that was deleted since it was found free is not made again: nothing would delete it.
-        async with only_sync_errors(), walk_of(chosen.name, self.s, must_exist=True) as walk:
+        async with only_sync_errors(), walk_of(chosen.name, self.s, only_if=_is_left) as walk:
             # Read again under the lease: it may have gone on since then.
             piece = Slice.of(Cursor(name=chosen.name, position=walk.position))
             if piece is None or piece.done or await _if_running(row, self.s) is None:
@@ -345,8 +334,14 @@ async def end_walks(s: ReadFeeds) -> Board:
         As it was before.
     """
     board = await read_board(s)
+    elsewhere = set[str]()
     for row in board.walks.values():
-        if row.state is WalkState.RUNNING and board.is_complete(row) and await end_walk(row, WalkState.DONE, board, s):
+        if row.state is not WalkState.RUNNING or not board.is_complete(row):
+            continue
+        if await end_walk(row, WalkState.DONE, board, s):
             s.telemetry.event("walk.done", walk=row.id)
-    await remove_leftovers(board, s)
+        else:
+            elsewhere.add(row.run)  # another process has just ended it, and deletes its slices
+    slices = {run: some for run, some in board.slices.items() if run not in elsewhere}
+    await remove_leftovers(replace(board, slices=slices), s)
     return board

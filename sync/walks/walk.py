@@ -20,7 +20,7 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
-from sync.model import Batch, Change, Ingested
+from sync.model import Batch, Change, Cursor, Ingested
 from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
 
@@ -125,23 +125,23 @@ class Walk:
 
 
 @asynccontextmanager
-async def walk_of(name: str, s: Jobs, *, must_exist: bool = False) -> AsyncIterator[Walk]:
+async def walk_of(name: str, s: Jobs, *, only_if: Callable[[Cursor], bool] | None = None) -> AsyncIterator[Walk]:
     """
     Hold the cursor of this name for the length of the block.
 
     Parameters
     ----------
-    must_exist
+    only_if
         As for `take`.
 
     Raises
     ------
     Contention
-        Another process holds it, or has deleted it.
+        Another process holds it, or it is not as it has to be.
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
-    lease = await take(name, s.cursors, s.clock, seconds=LEASE, must_exist=must_exist)
+    lease = await take(name, s.cursors, s.clock, seconds=LEASE, only_if=only_if)
     if lease is None:
         raise _held()
     walk = Walk(lease)

@@ -29,6 +29,7 @@ CHAIN = (
     "sync.operators.walks",
     "sync.walks.cutting",
     "sync.walks.backfill",
+    "sync.walks.choosing",
     "sync.walks.sharing",
     "sync.walks.tending",
 )
@@ -202,7 +203,7 @@ class SharedWalk:
             patch.object(cutting, "SMALLEST", 3),
             patch.object(backfill, "PAGE", 2),
             patch.object(sharing, "WATCH", 0),
-            patch.object(sharing, "random", seeded),
+            patch.object(self.modules["sync.walks.choosing"], "random", seeded),
             patch.object(self.modules["sync.walks.tending"], "random", seeded),
             patch.object(sharing, "NOTED_SECONDS", 1000 * (self.seed % 2)),
             patch("sync.walks.walk.FIRST_PAUSE", 0),

@@ -454,7 +454,7 @@ async def test_a_replay_is_paused_and_cancelled_as_any_walk_and_starts_again(w):
 
 
 async def test_an_object_that_fails_alone_in_its_hour_is_given_up_when_other_hours_succeed(w, monkeypatch):
-    monkeypatch.setattr("sync.walks.sharing.random", SimpleNamespace(choice=lambda free: free[0]))
+    monkeypatch.setattr("sync.walks.choosing.random", SimpleNamespace(choice=lambda free: free[0]))
     for number in range(3):
         w.note(w.put(f"{number}", sop=f"2.25.{1000 + number}"))
         w.clock.advance(3600)

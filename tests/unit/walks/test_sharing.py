@@ -11,6 +11,7 @@ from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.walks import sharing
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
+from sync.walks.choosing import Look
 from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.tending import take_turn, tend_walks
@@ -176,6 +177,60 @@ async def test_the_row_of_a_slice_that_was_deleted_meanwhile_is_not_made_again(w
     with pytest.raises(Contention):
         await worker._take(row, before.of_walk(row)[0], before, math.inf)
     assert written == []
+
+
+async def test_a_slice_that_another_process_has_done_costs_a_read_and_no_write(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    before = await read_board(w.services)
+    await Worker(kinds=kinds, s=w.process()).work(until=math.inf)
+    writes, reads = count(w.store.cursors, "write"), count(w.store.cursors, "read")
+    with pytest.raises(Contention):
+        await Worker(kinds=kinds, s=w.services)._take(row, before.of_walk(row)[0], before, math.inf)
+    assert (len(writes), len(reads)) == (0, 1)
+
+
+async def test_workers_beside_others_take_several_slices_by_one_look(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    looks, scan = [], w.store.cursors.all
+    w.store.cursors.all = lambda: looks.append(1) or scan()
+    workers = [Worker(kinds=kinds, s=w.process()) for _ in range(2)]
+    await asyncio.gather(*(worker.work(until=math.inf) for worker in workers))
+    assert len(looks) <= 6  # five slices, and both see that none is left
+
+
+async def test_who_ends_a_walk_deletes_its_slices_and_no_other_does_meanwhile(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    deleted, read = count(w.store.cursors, "delete"), w.store.cursors.read
+
+    async def slowly(name):
+        stored = await read(name)
+        await asyncio.sleep(0)
+        return stored
+
+    w.store.cursors.read = slowly
+    await asyncio.gather(*(end_walks(w.process()) for _ in range(3)))
+    assert len(deleted) == 5
+    assert (await read_board(w.services)).slices == {}
+
+
+async def test_large_slices_come_first_and_after_one_the_next(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    board = await read_board(w.services)
+    row, pieces = board.walks[row.name], board.of_walk(board.walks[row.name])
+    look = Look.at(board, [(row, piece) for piece in pieces], w.clock.now())
+    assert look.choose(pieces[1], but=())[1] == pieces[2]
+    assert {look.choose(None, but=())[1].name for _ in range(100)} == {piece.name for piece in pieces}
+    assert {look.choose(pieces[1], but={pieces[2].name})[1].name for _ in range(100)} >= {pieces[0].name}
+    beside = replace(look, held=frozenset({pieces[0].name}), free=look.free[1:])
+    assert {beside.choose(None, but=())[1].name for _ in range(100)} == {piece.name for piece in pieces[3:]}
+    large = [replace(piece, size=5) if piece is pieces[0] else piece for piece in pieces]
+    look = replace(look, free=[(row, piece) for piece in large])
+    assert look.choose(pieces[1], but=())[1] == large[0]
 
 
 async def test_studies_are_marked_no_faster_than_the_rate(w, kinds, monkeypatch):
