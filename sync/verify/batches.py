@@ -1,6 +1,9 @@
 """
 Correct objects, found by their folders: a thousand rows or names per request, where each by itself costs two requests.
 
+    a slice of a container's listing  ->  objects that are right  ->  a sum over those of each study, noted with it
+    a study, by any worker  ->  the sum over its ledger rows is the same  ->  all its objects are right
+
 Any other object, for whatever reason it is not found here, is checked by itself: its row is read, and the source is
 asked for it.
 """
@@ -8,17 +11,18 @@ asked for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, Self
 
 from sync.errors import ForeignSource, SourceGone, SourceUnavailable, StaleToken
-from sync.model import ListedObject, Locator, ObjectKey, StudyRef
+from sync.model import ListedObject, Locator, ObjectKey, StudyRef, digest
 from sync.ports import Ingest, ObjectListing
 from sync.protocol.known_rows import ONE_REQUEST, ROWS_AN_OBJECT, locators_of
 
-REMEMBERED = 50_000
-"""Objects of a listing that are remembered as right, some 15 MB; the others are looked up with their studies."""
+REMEMBERED = 100
+"""Studies of a slice whose sums are noted, some 4 KB; the objects of others are looked up with their studies."""
 
 FRESH = 300.0
 """Seconds for which a listing tells that an object is right: what changed later is left to its event, as it is in
@@ -28,36 +32,69 @@ Folder = tuple[str, str, str]
 """Account, container and the part of the names up to the last slash."""
 
 
-@dataclass
+_DIGITS, _KEY_DIGITS = 20, 12
+"""Hexadecimal digits of a sum, so that no two sets of objects have the same, and of a study's key. Where two keys begin
+alike, their sum is that of neither study, and both are looked up."""
+
+_SUMS = 1 << 4 * _DIGITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RightObjects:
     """
-    Objects that the listing of a container proved right a short time ago, with their studies, for the checks of those.
+    What a slice of a container's listing proved right: sums over objects by study, and when it began to be listed.
 
-    Only what is right is kept, so that no drift is ever told of an old listing.
+    Only what is right is kept, so that no drift is ever told of an old listing. The sums of slices add up, whichever
+    processes listed them; an object that is listed twice makes a sum that no study has.
     """
 
-    studies: dict[ObjectKey, StudyRef] = field(default_factory=dict)
-    since: datetime | None = None
+    since: datetime
+    sums: Mapping[str, int] = field(default_factory=dict)
 
-    async def among(self, listed: Sequence[ListedObject], s: Ingest) -> frozenset[ObjectKey]:
-        """
-        Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
+    def with_these(self, right: Iterable[Locator]) -> Self:
+        """Return it with more objects; they are those of no other slice."""
+        sums = dict(self.sums)
+        for row in right:
+            if row.study is None:
+                continue
+            study = row.study.key[:_KEY_DIGITS]
+            if study in sums or len(sums) < REMEMBERED:
+                sums[study] = _sum([row.object.key], sums.get(study, 0))
+        return replace(self, sums=sums)
 
-        The rows are read after the listing; an older row would prove as much, for ETags never return.
-        """
-        now = s.clock.now()
-        rows = await locators_of((one.object.key for one in listed), s)
-        right = [row for one in listed if (row := rows.get(one.object.key)) and row.settled and row.etag == one.etag]
-        self.since = self.since or now
-        room = max(REMEMBERED - len(self.studies), 0)
-        self.studies |= {row.object.key: row.study for row in right[:room] if row.study is not None}
-        return frozenset(row.object.key for row in right)
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON. Inverse of `of`."""
+        sums = {study: f"{number:x}" for study, number in self.sums.items()}
+        return {"since": self.since.isoformat(), "sums": sums}
 
-    def of_study(self, study: StudyRef, keys: Collection[ObjectKey], now: datetime) -> frozenset[ObjectKey]:
-        """Return those of a study's objects that are right as part of it; none once the listing is old."""
-        if self.since is None or (now - self.since).total_seconds() > FRESH:
-            return frozenset()
-        return frozenset(key for key in keys if self.studies.get(key) == study)
+    @classmethod
+    def of(cls, noted: Mapping[str, Any]) -> Self:
+        """Return what was noted. Inverse of `as_json`."""
+        sums = {study: int(number, 16) for study, number in noted["sums"].items()}
+        return cls(since=datetime.fromisoformat(noted["since"]), sums=sums)
+
+
+def _sum(keys: Iterable[ObjectKey], before: int = 0) -> int:
+    return (before + sum(int(digest(str(key), length=_DIGITS), 16) for key in keys)) % _SUMS
+
+
+async def right_among(listed: Sequence[ListedObject], s: Ingest) -> Sequence[Locator]:
+    """
+    Return the rows of listed objects that were inspected to the end with the ETag that the listing names. Only reads.
+
+    The rows are read after the listing; an older row would prove as much, for ETags never return.
+    """
+    rows = await locators_of((one.object.key for one in listed), s)
+    return [row for one in listed if (row := rows.get(one.object.key)) and row.settled and row.etag == one.etag]
+
+
+def all_are_right(
+    study: StudyRef, keys: Collection[ObjectKey], listings: Iterable[RightObjects], now: datetime
+) -> bool:
+    """Return whether fresh listings proved exactly these objects right, as objects of the study. Pure."""
+    fresh = [listing for listing in listings if (now - listing.since).total_seconds() <= FRESH]
+    proven = sum(listing.sums.get(study.key[:_KEY_DIGITS], 0) for listing in fresh) % _SUMS
+    return bool(keys) and proven == _sum(keys)
 
 
 async def right_of_study(

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Protocol
 
 from sync.errors import SourceGone
-from sync.model import Drift, DriftKind, FhirPage, ListedObject, ObjectKey, Projection, Resource, StudyRef
+from sync.model import Drift, DriftKind, FhirPage, ListedObject, Locator, ObjectKey, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
-from sync.verify.batches import RightObjects
+from sync.verify.batches import RightObjects, right_among
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Identity, Judge, identity
 from sync.verify.orphans import check_orphan, study_of
@@ -101,7 +101,7 @@ class Round:
         What this process has told in the round, by hash of what is wrong with which resource; rounds of one walk share
         it.
     right_objects
-        What this process has found right in the containers' listings of the round; rounds of one walk share it too.
+        What was found right in the containers' listings of the round, by any process.
     repairs
         Whether to repair now; as planned, where nothing is said.
     turn
@@ -119,7 +119,7 @@ class Round:
         found_in: str = "",
         at: str = "alone",
         told: dict[int, Place] | None = None,
-        right_objects: RightObjects | None = None,
+        right_objects: Sequence[RightObjects] = (),
         repairs: bool | None = None,
         turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -133,7 +133,7 @@ class Round:
         self._audience = audience
         self._at = at
         self._told = told if told is not None else {}
-        self._right_objects = right_objects or RightObjects()
+        self._right_objects = right_objects
         self._turn = turn
 
     async def _waited(self) -> None:
@@ -182,8 +182,8 @@ class Round:
             yield chunk
             key, remaining = chunk[-1].study.key, remaining - len(chunk)
 
-    async def objects(self, listed: Sequence[ListedObject]) -> None:
-        """Compare objects of the source's list with their records. Idempotent."""
+    async def objects(self, listed: Sequence[ListedObject]) -> Sequence[Locator]:
+        """Compare objects of the source's list with their records; return those of what is right. Idempotent."""
         doubted = set[ObjectKey]()
 
         async def inspection(one: ListedObject) -> Found:
@@ -197,11 +197,13 @@ class Round:
                 return drifts
             return await check_listed_object(replace(one, etag=etag), self._s) if etag else []
 
-        right = await self._right_objects.among(listed, self._s)
-        doubtful = [one for one in listed if one.object.key not in right]
+        right = await right_among(listed, self._s)
+        known = {row.object.key for row in right}
+        doubtful = [one for one in listed if one.object.key not in known]
         for one, drifts in zip(doubtful, await self.checker.twice(doubtful, inspection), strict=True):
             if drifts:
                 await self._of_source(one, drifts)
+        return right
 
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         open_drifts = drifts

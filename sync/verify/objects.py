@@ -31,7 +31,7 @@ from sync.model import (
 from sync.pipeline import ingest, project_study
 from sync.ports import Ingest, InstanceSource, Locate, ObjectListing, Project
 from sync.protocol.dead_letters import dead_letter_object
-from sync.verify.batches import RightObjects, right_of_study
+from sync.verify.batches import RightObjects, all_are_right, right_of_study
 
 
 async def check_objects(
@@ -40,7 +40,7 @@ async def check_objects(
     listing: ObjectListing | None = None,
     *,
     rows: Sequence[LedgerRow] | None = None,
-    right_objects: RightObjects | None = None,
+    right_objects: Sequence[RightObjects] = (),
 ) -> Sequence[Drift] | None:
     """
     Compare the objects of a study with the source. Only reads.
@@ -52,7 +52,7 @@ async def check_objects(
     rows
         The study's ledger rows, if they were read just now; None: they are read here.
     right_objects
-        Objects that need no look, for a listing told of them just now.
+        Of objects that need no look, for listings told of them just now.
 
     Returns
     -------
@@ -62,8 +62,8 @@ async def check_objects(
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
     keys = [row.object_key for row in (rows if rows is not None else await s.ledger.read(study))]
-    known = right_objects.of_study(study, keys, s.clock.now()) if right_objects is not None else frozenset[ObjectKey]()
-    keys = [key for key in keys if key not in known]
+    if all_are_right(study, keys, right_objects, s.clock.now()):
+        keys = []
     right = await right_of_study(study, keys, s, listing) if listing is not None else frozenset[ObjectKey]()
     for key in keys:
         if key in right:

@@ -31,7 +31,7 @@ async def check_study(
     *,
     objects: bool = True,
     listing: ObjectListing | None = None,
-    right_objects: RightObjects | None = None,
+    right_objects: Sequence[RightObjects] = (),
 ) -> Sequence[Drift] | None:
     """
     Inspect one study once. Writes nothing.

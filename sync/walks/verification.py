@@ -11,11 +11,12 @@ studies need not be looked up, and ends with the end; the rest has no order.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sync.config import Settings
 from sync.errors import FhirRejected, SourceGone
@@ -60,6 +61,8 @@ PACED_SECONDS = 10.0
 
 OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", "close"
 """Parts of a round."""
+
+T = TypeVar("T")
 
 _WORTH_STUDY, _WORTH_RESOURCE = 100, 10
 _PREFIX = "repaired_"
@@ -163,8 +166,8 @@ class Verification(WithoutChanges):
     told: ByRun[dict[int, Place]] = field(default_factory=lambda: ByRun(dict))
     """What this process has told."""
     handed: Handed = field(default_factory=Handed)
-    right_objects: ByRun[RightObjects] = field(default_factory=lambda: ByRun(RightObjects))
-    """What this process has found right in listings."""
+    right_objects: ByRun[list[RightObjects]] = field(default_factory=lambda: ByRun(list))
+    """What all processes have found right in listings, once the listings are done."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """
@@ -187,6 +190,14 @@ class Verification(WithoutChanges):
             yield cut
         for cut in _cut_rest(stand, plan, made):
             yield cut
+
+    async def _right_objects(self, row: WalkRow) -> Sequence[RightObjects]:
+        """Return what the listings proved right; read once, for a slice of studies waits for all of them."""
+        right = self.right_objects.of(row.run)
+        if not right and plan_of(row).objects:
+            slices = (await read_board(self.services)).of_walk(row)
+            right += [RightObjects.of(slice_.at["right"]) for slice_ in slices if "right" in slice_.at]
+        return right
 
     def _source(self, container: str, row: WalkRow) -> Listing:
         return Listing(container=container, pages=self.listing, handed=self.handed, run=row.run)
@@ -226,12 +237,11 @@ class Verification(WithoutChanges):
                 found_in=row.run,
                 at=piece.name,
                 told=self.told.of(row.run),
-                right_objects=self.right_objects.of(row.run),
+                right_objects=await self._right_objects(row) if piece.scope["part"] == STUDIES else (),
                 repairs=plan.repair and await projection_pause(services) is None,
                 turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
             ),
         )
-        await part.round.judge.load()
         async for batch in part.batches():
             yield batch
 
@@ -285,6 +295,17 @@ class _Part:
             CLOSE: self._close,
         }[self.piece.scope["part"]]()
 
+    async def _with_known(self, read: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Iterate over what is read for a part, of which the first is asked for beside the known drifts."""
+        loading = asyncio.create_task(self.round.judge.load())
+        try:
+            async for one in read:
+                await loading
+                yield one
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+
     def _batch(self, position: Mapping[str, Any], **more: int) -> Batch:
         return Batch(position=position, counts=counts_of(self.round.take(), **more))
 
@@ -292,22 +313,26 @@ class _Part:
         container = self.source.container
         after = [slice_ for slice_ in self.after if slice_.scope.get("container") == container]
         size = min(PAGE, self.piece.size + 1)
-        async for page, following in slice_pages(self.source, self.piece, after, size=size):
-            await self.round.objects(page.objects)
-            yield self._batch(following, objects=len(page.objects))
+        # Noted with the position, and moved with it: who goes on with the slice goes on with what it proved.
+        noted = self.piece.at.get("right")
+        right = RightObjects.of(noted) if noted else RightObjects(since=self.s.clock.now())
+        async for page, following in self._with_known(slice_pages(self.source, self.piece, after, size=size)):
+            right = right.with_these(await self.round.objects(page.objects))
+            yield self._batch({**following, "right": right.as_json()}, objects=len(page.objects))
 
     async def _studies(self) -> AsyncIterator[Batch]:
         scope, repairs = self.piece.scope, self.round.repairs
         begin, size = self.piece.at.get("after", scope["from"]), REPAIRED_AT_ONCE if repairs else CHUNK
         if self.row.rate is not None:
             size = max(round(min(size, self.row.rate * PACED_SECONDS)), 1)
-        async for chunk in studies_between(begin, scope["to"], self.s, size=size):
+        async for chunk in self._with_known(studies_between(begin, scope["to"], self.s, size=size)):
             listed, deferring = scope["listed"], self.round.plan.repair
             studies = [record.study for record in chunk]
             await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
             yield self._batch({"after": studies[-1].key})
 
     async def _list(self) -> AsyncIterator[Batch]:
+        await self.round.judge.load()
         what, kept = self.piece.scope["what"], self.piece.at.get("link")
         link = kept
         while True:
@@ -327,10 +352,16 @@ class _Part:
     async def _remove(self) -> AsyncIterator[Batch]:
         if not self.round.repairs:
             return  # projection has been paused: what was found is left
+        await self.round.judge.load()
         what, after, plan = self.piece.scope["what"], self.piece.at.get("after", ""), self.round.plan
         noted = await noted_removable(self.row.run, self.s, most=plan.removals, after=after)
         removable = noted.get(what, Removable(what=what))
         left, counted = await self._left(noted), await self._counted(what)
+        if removable.number > counted:
+            # Noted by a worker that had lost its slice, while the other one met the study at work. After a kill it
+            # would not show how many of them are gone, so the next round deletes them.
+            yield Batch(position={"over": True}, counts={"not_removed": removable.number})
+            return
         if what == DOUBLES:
             done = remove_doubles(removable, left - max(counted - removable.number, 0), self.round, self.s)
         elif counted > left:
@@ -356,6 +387,7 @@ class _Part:
         return sum(slice_.counts.get("deferred", 0) for slice_ in counted)
 
     async def _close(self) -> AsyncIterator[Batch]:
+        await self.round.judge.load()
         left, kept = await close_round(self.row.run, self.round, self.s)
         self.round.outcome.busy = 0  # counted when they were met
         yield self._batch({"over": True}, kept=kept, **{name_of(kind): number for kind, number in left.items()})

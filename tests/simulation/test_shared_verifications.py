@@ -51,6 +51,11 @@ MUTANTS = (
         (('"to": bound(number + 1, ranges)', '"to": bound(number + 1, ranges + 1)'),),
     ),
     Mutant(
+        "the objects of a study need no look only where listings proved all of them right",
+        "sync.verify.batches",
+        (("return bool(keys) and proven == _sum(keys)", "return bool(keys) and proven > 0"),),
+    ),
+    Mutant(
         "a resource counts once, whichever studies share it",
         "sync.verify.closing",
         ((" and hash(identity(drift)) not in counted:", ":"),),
@@ -84,6 +89,13 @@ MUTANTS = (
         (("left - max(counted - removable.number, 0)", "left"),),
         removals=1,
         dies_after="note",
+    ),
+    Mutant(
+        "of what was noted and not counted nothing is deleted",
+        "sync.walks.verification",
+        (("        if removable.number > counted:\n", "        if False:\n"),),
+        removals=2,
+        dies_after="transact",
     ),
     Mutant(
         "a process that repeats a step of a repair deletes the same copies",

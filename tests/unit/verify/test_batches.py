@@ -1,5 +1,6 @@
 """Verify finds what is right by the folder, and asks for the rest object by object."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -51,26 +52,57 @@ async def test_objects_of_an_old_listing_are_looked_up_by_their_folders_again(w,
     assert 3 * STUDIES + 2 < folders <= 5 * STUDIES + 2
 
 
-async def test_objects_of_a_listing_that_are_too_many_to_remember_are_looked_up_again(w, monkeypatch):
-    monkeypatch.setattr(batches, "REMEMBERED", OBJECTS // 2)
-    outcome, alone, _ = await calls_of(w)
+async def test_objects_of_studies_that_are_too_many_to_note_are_looked_up_again(w, monkeypatch):
+    monkeypatch.setattr(batches, "REMEMBERED", 1)
+    outcome, alone, folders = await calls_of(w)
     assert not outcome.found
     assert alone == 0
+    assert folders > 2 * STUDIES + 2
 
 
-async def test_what_changed_since_an_old_listing_is_found_with_its_study(w, monkeypatch):
-    refs = [w.ref(f"0/{number}") for number in range(0, STUDIES * OBJECTS, STUDIES)]
+def refs_of(w, number):
+    return [w.ref(f"{number}/{one}") for one in range(number, STUDIES * OBJECTS, STUDIES)]
+
+
+async def listing_of(w, listed):
+    right = await batches.right_among(listed, w.services)
+    return batches.RightObjects(since=w.clock.now()).with_these(right)
+
+
+async def test_what_changed_since_an_old_listing_is_found_with_its_study(w):
+    refs = refs_of(w, 0)
     study, keys = StudyRef(study_instance_uid="2.25.1"), {ref.key for ref in refs}
-    listed = (await w.store.objects.page("dicom")).objects
-    right = batches.RightObjects()
-    assert keys < await right.among(listed, w.services)
-    assert right.of_study(study, keys, w.clock.now()) == keys
-    assert right.of_study(StudyRef(study_instance_uid="2.25.2"), keys, w.clock.now()) == set()
+    right = await listing_of(w, (await w.store.objects.page("dicom")).objects)
+    assert batches.all_are_right(study, keys, [right], w.clock.now())
+    assert not batches.all_are_right(StudyRef(study_instance_uid="2.25.2"), keys, [right], w.clock.now())
     w.store.objects.delete(refs[0])
     w.clock.advance(batches.FRESH + 1)
-    assert right.of_study(study, keys, w.clock.now()) == set()
-    (drift,) = await check_study(study, w.services, listing=w.store.objects, right_objects=right)
+    assert not batches.all_are_right(study, keys, [right], w.clock.now())
+    (drift,) = await check_study(study, w.services, listing=w.store.objects, right_objects=[right])
     assert drift.kind is DriftKind.OBJECT_GONE
+
+
+async def test_a_study_is_right_by_listings_only_where_all_its_objects_and_no_others_are(w):
+    study, keys = StudyRef(study_instance_uid="2.25.1"), [ref.key for ref in refs_of(w, 0)]
+    listed = (await w.store.objects.page("dicom")).objects
+    right, now = await listing_of(w, listed), w.clock.now()
+    assert not batches.all_are_right(study, keys[1:], [right], now)
+    assert not batches.all_are_right(study, [*keys, w.ref("0/new").key], [right], now)
+    assert not batches.all_are_right(study, [], [right], now)
+    assert not batches.all_are_right(study, keys, [right, right], now)  # listed twice
+    assert not batches.all_are_right(study, keys, [], now)
+
+
+async def test_what_several_processes_listed_of_a_study_adds_up(w):
+    study, keys = StudyRef(study_instance_uid="2.25.1"), [ref.key for ref in refs_of(w, 0)]
+    listed = (await w.store.objects.page("dicom")).objects
+    parts = [await listing_of(w, listed[:7]), await listing_of(w, listed[7:])]
+    noted = [batches.RightObjects.of(json.loads(json.dumps(part.as_json()))) for part in parts]
+    assert noted == parts
+    assert batches.all_are_right(study, keys, noted, w.clock.now())
+    assert not batches.all_are_right(study, keys, noted[:1], w.clock.now())
+    gone_on_with = parts[0].with_these(await batches.right_among(listed[7:], w.services))
+    assert batches.all_are_right(study, keys, [gone_on_with], w.clock.now())
 
 
 async def test_an_object_that_is_not_right_in_a_listing_is_looked_up_at_any_time(w):
@@ -79,11 +111,12 @@ async def test_an_object_that_is_not_right_in_a_listing_is_looked_up_at_any_time
         replace((stored := await w.store.locators.read(w.ref("0/0"))).value, settled=False), stored.etag
     )
     changed = [replace(one, etag="other") if one.object == w.ref("0/3") else one for one in listed]
-    right = batches.RightObjects()
-    of_page = await right.among(changed, w.services)
-    assert {one.object.key for one in listed} - of_page == {w.ref("0/0").key, w.ref("0/3").key}
-    of_study = right.of_study(StudyRef(study_instance_uid="2.25.1"), of_page, w.clock.now())
-    assert len(of_study) == OBJECTS - 2
+    right = {row.object.key for row in await batches.right_among(changed, w.services)}
+    assert {one.object.key for one in listed} - right == {w.ref("0/0").key, w.ref("0/3").key}
+    keys = {ref.key for ref in refs_of(w, 0)}
+    assert not batches.all_are_right(
+        StudyRef(study_instance_uid="2.25.1"), keys, [await listing_of(w, changed)], w.clock.now()
+    )
 
 
 async def test_only_what_may_have_changed_is_asked_for_by_itself(w):
