@@ -23,8 +23,6 @@ from sync.telemetry.library_logs import quieten_libraries
 from sync.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from sync.adapters.azure.queues import AzureQueues
-    from sync.adapters.azure.tables.store import TableStore
     from sync.replay.sources import Source
     from sync.walks.sharing import Kinds
 
@@ -47,7 +45,9 @@ class Running:
     put_back: Callable[[str, str, float], Awaitable[None]]
     """Sends a message to one of the queues, by name, visible after that many seconds."""
     ensure: Callable[[], Awaitable[None]]
-    """Creates tables and queues that are missing. Idempotent."""
+    """Asks to create all tables and queues, and so shows that they are there and that we may. Idempotent."""
+    create_missing: Callable[[], Awaitable[None]]
+    """Creates tables and queues that are missing: two requests when none is. Idempotent."""
     disconnect: Callable[[], Awaitable[None]]
     """Closes all connections."""
 
@@ -98,7 +98,7 @@ async def start(settings: Settings, *, command: bool = False) -> Running:
     """
     built = connect(settings, command=command)
     try:
-        await built.ensure()
+        await built.create_missing()
     except BaseException:
         await built.close()
         raise
@@ -169,13 +169,14 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         export_files=clients.export_files(),
         capabilities=fhir.capabilities,
         put_back=queues.put_back,
-        ensure=partial(_ensure, tables, queues),
+        ensure=partial(_both, tables.ensure, queues.ensure),
+        create_missing=partial(_both, tables.create_missing, queues.create_missing),
         disconnect=clients.close,
     )
 
 
-async def _ensure(tables: TableStore, queues: AzureQueues) -> None:
-    await asyncio.gather(tables.ensure(), queues.ensure())
+async def _both(of_tables: Callable[[], Awaitable[None]], of_queues: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.gather(of_tables(), of_queues())
 
 
 def _channels(s: Announce, webhook: AlertChannel | None) -> Mapping[str, AlertChannel]:

@@ -16,6 +16,7 @@ from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.names_there import names_there
 from sync.errors import MessageTooLarge
 from sync.events import redelivered_message, study_message
 from sync.model import StudyRef
@@ -56,8 +57,13 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         return self._service.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
 
     async def ensure(self) -> None:
-        """Create the queues that are missing. Idempotent."""
+        """Ask to create each queue, which shows that we may. Idempotent."""
         await asyncio.gather(*(self._create(queue) for queue in self._queues.values()))
+
+    async def create_missing(self) -> None:
+        """Create the queues that a listing lacks: one request when none is missing. Idempotent."""
+        there = await names_there(self._service.list_queues())
+        await asyncio.gather(*(self._create(queue) for name, queue in self._queues.items() if name not in there))
 
     async def _create(self, queue: QueueClient) -> None:
         with state_errors():

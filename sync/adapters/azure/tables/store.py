@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from azure.data.tables.aio import TableServiceClient
 
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.names_there import names_there
 from sync.adapters.azure.tables.audit import TableAuditTrail
 from sync.adapters.azure.tables.cursors import TableCursors
 from sync.adapters.azure.tables.dead_letters import TableDeadLetters
@@ -52,9 +54,17 @@ class TableStore:
         self.tallies = TableTallies(service)
 
     async def ensure(self) -> None:
-        """Create the tables that are missing. Idempotent."""
+        """Ask to create each table, which shows that we may. Idempotent."""
+        await self._create(names.TABLES)
+
+    async def create_missing(self) -> None:
+        """Create the tables that a listing lacks: one request when none is missing. Idempotent."""
+        there = await names_there(self._service.list_tables())
+        await self._create([name for name in names.TABLES if name not in there])
+
+    async def _create(self, tables: Iterable[str]) -> None:
         with state_errors():
-            await asyncio.gather(*(self._service.create_table_if_not_exists(name) for name in names.TABLES))
+            await asyncio.gather(*(self._service.create_table_if_not_exists(name) for name in tables))
 
     async def close(self) -> None:
         """Close the connections."""
