@@ -1,4 +1,9 @@
-"""``python -m sync`` as an operator runs it: a process of its own beside a running world."""
+"""
+``python -m sync`` as an operator runs it: a process of its own beside a running world.
+
+Each is forked by a ``python`` that has loaded ``sync``. That the real one loads it is tried by the commands of the
+pages, whose blocks are typed as they stand.
+"""
 
 import json
 import os
@@ -8,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.running import ROOT, World
+from tests.e2e.warm_python import python_of_this_run
 
 SLICES = """
 import asyncio, sys
@@ -41,19 +47,19 @@ class Said:
 
 def sync(world: World, *arguments: str, **environment: str) -> Said:
     """Run a command with the settings of the world."""
-    return python(world, "-m", "sync", *arguments, **environment)
+    return _run(python_of_this_run(), world, "-m", "sync", *arguments, **environment)
 
 
 def reconcile(world: World, slices: int, **environment: str) -> Said:
     """Compare a number of slices one after the other, as the job of `tick` does one each minute."""
-    return python(world, "-c", SLICES, str(slices), **environment)
+    return _run(sys.executable, world, "-c", SLICES, str(slices), **environment)
 
 
-def python(world: World, *arguments: str, **environment: str) -> Said:
+def _run(python: str, world: World, *arguments: str, **environment: str) -> Said:
     """Run Python with the settings of the world."""
     others = {k: v for k, v in os.environ.items() if not k.startswith(("DICOM_SYNC_", "AzureWebJobsStorage"))}
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [python, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -6,7 +6,9 @@ forks for each ``python -m sync …`` that a shell runs: with that command's arg
 with its exit status. Whatever else ``python`` is asked for goes to the real one.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import runpy
@@ -48,6 +50,14 @@ def warm_python(project: Path) -> Iterator[Path]:
         finally:
             server.kill()
             server.wait()
+
+
+@functools.cache
+def python_of_this_run() -> str:
+    """Return a ``python`` for the project as it is here; all tests of this process share it, and it ends with them."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return str(stack.enter_context(warm_python(Path(__file__).parents[2])) / "python")
 
 
 def serve(address: str) -> None:

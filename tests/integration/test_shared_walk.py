@@ -26,6 +26,7 @@ from sync.walks.backfill import new_backfill
 from sync.walks.exporting import folder_of, new_export
 from sync.walks.verification import new_verification
 from tests.e2e.files import made
+from tests.e2e.warm_python import python_of_this_run
 from tests.integration.walker import EARLY, EARLY_STUDIES
 from tests.waiting import until
 from tests.walking import EVERYTHING
@@ -150,7 +151,7 @@ def test_each_of_two_processes_does_a_part_and_the_other_goes_on_when_one_is_kil
 
 
 def typed(environment, *words):
-    command = [sys.executable, "-m", "sync", *words]
+    command = [python_of_this_run(), "-m", "sync", *words]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 

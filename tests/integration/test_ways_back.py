@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from sync.mapping.resource import study_id
 from sync.model import StudyRef
 from tests.change_feed import HandmadeFeed, record
 from tests.e2e.files import made
+from tests.e2e.warm_python import python_of_this_run
 
 ROOT = Path(__file__).parents[2]
 STUDIES, EACH = 6, 5
@@ -53,7 +53,7 @@ class Place:
             self.container.upload_blob(name, content, overwrite=True)
 
     def run(self, *arguments, status=0):
-        command = [sys.executable, "-m", "sync", *arguments]
+        command = [python_of_this_run(), "-m", "sync", *arguments]
         environment = {**os.environ, **self.environment}
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=150, env=environment, cwd=ROOT, check=False
