@@ -36,7 +36,7 @@ mutants: $(VENV)/.for-development  ## Change the core in small ways and list the
 # Parts of the commands above, each beside another: types are checked while tests wait, and while servers download.
 .PHONY: static quick prepared
 quick:
-	QUICK_CHECK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/property
+	QUICK_CHECK=1 scripts/quick $(BIN)
 
 prepared:
 	$(BIN)/python -m local prepare --hapi --browser --orthanc --helm

@@ -1,6 +1,7 @@
 """A command's module is loaded when the command is used, and the list of commands says what the commands say."""
 
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,20 +49,36 @@ _SHARED = {
 """Modules of ours that every command line loads."""
 
 _MODULES_AFTER = """
-import runpy, sys
-sys.argv = ["sync", *sys.argv[1:]]
-try:
-    runpy.run_module("sync", run_name="__main__", alter_sys=True)
-except SystemExit as ended:
-    assert not ended.code, ended.code
-sys.stderr.write("\\n".join(sorted(sys.modules)))
+import json, os, runpy, sys, typer, typer.rich_utils
+
+told = {}
+for line in json.loads(sys.argv[1]):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = ["sync", *line.split()]
+        try:
+            runpy.run_module("sync", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            assert not ended.code, ended.code
+        with open(write, "w") as told_to:
+            told_to.write("\\n".join(sorted(sys.modules)))
+        os._exit(0)
+    os.close(write)
+    with open(read) as told_by:
+        told[line] = told_by.read().split("\\n")
+    os.waitpid(child, 0)
+print(json.dumps(told))
 """
+"""Runs each command line in a process of its own, which has the library of command lines and nothing of ours."""
 
 
-def modules_after(*words):
-    """Every module that is loaded when this command line ends."""
-    asked = [sys.executable, "-c", _MODULES_AFTER, *words]
-    return set(subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stderr.split("\n"))
+def modules_after(*lines):
+    """Every module that is loaded when each of these command lines ends, by command line."""
+    asked = [sys.executable, "-c", _MODULES_AFTER, json.dumps(lines)]
+    told = json.loads(subprocess.run(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return {line: set(modules) for line, modules in told.items()}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -80,9 +97,16 @@ ALL = list(_commands(COMMANDS))
 OURS = [words for words in ALL if COMMANDS._places[words[0]].target.startswith("sync.")]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"]])
-def test_the_list_loads_no_command(words):
-    loaded = modules_after(*words)
+@pytest.fixture(scope="module")
+def loaded_by():
+    """Modules by command line: all of ours ask for help."""
+    return modules_after("--help", "--version", *(f"{' '.join(words)} --help" for words in OURS))
+
+
+@pytest.mark.parametrize("line", ["--help", "--version"])
+def test_the_list_loads_no_command(loaded_by, line):
+    loaded = loaded_by[line]
+    assert "sync.cli" in loaded
     assert [name for name in loaded if name.startswith("sync.cli.commands.")] == []
     assert _HEAVY & loaded == set()
 
@@ -93,9 +117,9 @@ def test_every_command_is_found():
 
 
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
-def test_the_help_of_a_command_loads_its_options_alone(words):
+def test_the_help_of_a_command_loads_its_options_alone(loaded_by, words):
     """Neither what the command does, nor values, nor settings: they took a second of CPU before the first line."""
-    loaded = modules_after(*words, "--help")
+    loaded = loaded_by[f"{' '.join(words)} --help"]
     own = COMMANDS._places[words[0]].target.partition(":")[0]
     ours = {name for name in loaded if name.partition(".")[0] == "sync"}
     assert ours == {*_SHARED, own}
