@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.simulation.dead_letter_scripts import (
 )
 from tests.simulation.dead_letters import Script, interleaving, schedule
 from tests.simulation.mutants import Mutant
+from tests.simulation.soonest import is_noticed
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
 ENOUGH_TO_CATCH = 3_000
@@ -164,5 +166,5 @@ def test_dead_letters_without_this_rule_are_caught(mutant):
     if mutant.script is not None:
         assert interleaving(mutant.script, **changed)
         return
-    seeds = range(ENOUGH_TO_CATCH)
-    assert any(schedule(seed, discards=mutant.discards, **changed) for seed in seeds), mutant.rule
+    notices = partial(schedule, discards=mutant.discards, **changed)
+    assert is_noticed(mutant.rule, notices, range(ENOUGH_TO_CATCH)), mutant.rule

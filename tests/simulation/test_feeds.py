@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulation.feeds import appeared_after_a_rest, passed_while_hidden, schedule
 from tests.simulation.mutants import Mutant, apart
+from tests.simulation.soonest import is_noticed
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 ENOUGH_TO_CATCH = 5_000
@@ -80,7 +81,7 @@ def test_a_feed_without_this_rule_is_caught(mutant):
     changed, _ = mutant.load()
     first = FIRST_SEED.get(mutant.rule, 0)
     seeds = range(first, first + ENOUGH_TO_CATCH)
-    assert any(schedule(seed, pipeline_module=changed) is not None for seed in seeds)
+    assert is_noticed(mutant.rule, lambda seed: schedule(seed, pipeline_module=changed) is not None, seeds)
 
 
 @dataclass(frozen=True)
@@ -147,5 +148,8 @@ def test_reading_without_this_rule_is_caught(edit):
     if edit.script is not None:
         assert edit.script(changed) is not None
         return
-    seeds = range(ENOUGH_TO_CATCH)
-    assert any(schedule(seed, windows_module=changed, unreadable=edit.unreadable) is not None for seed in seeds)
+
+    def notices(seed):
+        return schedule(seed, windows_module=changed, unreadable=edit.unreadable) is not None
+
+    assert is_noticed(edit.rule, notices, range(ENOUGH_TO_CATCH))

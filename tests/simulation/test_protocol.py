@@ -13,7 +13,10 @@ from tests.simulation.lost_answers import SCRIPTS as LOST_ANSWERS
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.mutants_of_answers import MUTANTS as OF_ANSWERS
 from tests.simulation.schedules import REFERENCE_ONLY, SHARED, SLOW, SWITCH, UPDATE, Scenario, schedule
+from tests.simulation.soonest import SOONEST, is_noticed
 from tests.simulation.world import Faults, World
+
+pytestmark = pytest.mark.usefixtures("mapped_once")
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 """How many random schedules the unmutated protocol has to survive; raise it for a long night."""
@@ -62,13 +65,23 @@ def test_a_protocol_without_this_rule_is_caught(mutant: Mutant):
     assert _is_caught(mutant), f"no schedule caught the missing rule: {mutant.rule}"
 
 
+@pytest.mark.parametrize(
+    "mutant",
+    [mutant for mutant in (*MUTANTS, *OF_ANSWERS) if mutant.rule in SOONEST],
+    ids=lambda mutant: mutant.rule.replace(" ", "_"),
+)
+def test_the_schedule_that_notices_soonest_ends_right_with_the_rule(mutant: Mutant):
+    assert schedule(SOONEST[mutant.rule], mutant.scenario) is None
+
+
 def _is_caught(mutant: Mutant) -> bool:
     pipeline, handling = mutant.load()
     if not isinstance(mutant.scenario, Scenario):
         world = World(random.Random(0), Faults(), pipeline=pipeline, handling=handling)
         mutant.scenario(world)
         return difference(world) is not None
-    return any(
-        schedule(seed, mutant.scenario, pipeline_module=pipeline, handling_module=handling) is not None
-        for seed in range(ENOUGH_TO_CATCH)
-    )
+
+    def notices(seed: int) -> bool:
+        return schedule(seed, mutant.scenario, pipeline_module=pipeline, handling_module=handling) is not None
+
+    return is_noticed(mutant.rule, notices, range(ENOUGH_TO_CATCH))

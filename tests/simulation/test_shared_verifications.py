@@ -2,11 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_verifications import CHAIN, play
+from tests.simulation.soonest import fails, is_noticed
+
+pytestmark = pytest.mark.usefixtures("mapped_once")
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 1000
 ENOUGH_TO_CATCH = 20
@@ -110,9 +114,8 @@ MUTANTS = (
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
 def test_without_a_rule_something_is_told_wrong_or_too_much_is_deleted(mutant):
     modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
-    for seed in range(ENOUGH_TO_CATCH):
-        try:
-            play(seed, modules=modules, removals=mutant.removals, dies_after=mutant.dies_after)
-        except AssertionError:
-            return
-    pytest.fail("no schedule noticed")
+
+    def notices(seed):
+        return fails(partial(play, seed, modules=modules, removals=mutant.removals, dies_after=mutant.dies_after))
+
+    assert is_noticed(mutant.rule, notices, range(ENOUGH_TO_CATCH)), "no schedule noticed"
