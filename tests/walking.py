@@ -9,8 +9,8 @@ from typing import Any
 from sync.operators.walks import begin_walk
 from sync.ports import ObjectListing
 from sync.protocol.walk_rows import WalkRow, WalkState, read_board, read_walk
-from sync.replay.jobs import begin_replay, cursor_of, kinds_of
-from sync.replay.requests import ReplayRequest
+from sync.replay.jobs import begin_replay, kinds_of
+from sync.replay.requests import ReplayRequest, cursor_of
 from sync.replay.sources import Source
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan, ScanObserver, ScanOutcome

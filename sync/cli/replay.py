@@ -19,9 +19,9 @@ from sync.errors import BadReplay
 from sync.ports import Services
 from sync.protocol.walk_rows import WalkProgress, WalkState
 from sync.replay.jobs import kinds_of, new_replay, require_known_study
+from sync.replay.parts import LISTING, route_of
 from sync.replay.preview import StudyPreview, counted, preview_replay
 from sync.replay.requests import ReplayRequest, parse_request
-from sync.replay.sources import LISTING, ROUTE
 from sync.walks.walk import Walk
 from sync.words import counted as counted_words
 
@@ -125,7 +125,7 @@ async def _shared(
         parallel=options.parallel,
         as_json=options.as_json,
     )
-    if progress.row.plan.get(ROUTE) == LISTING and not options.as_json:
+    if route_of(progress.row) == LISTING and not options.as_json:
         out.print(_NO_FEED)
     return progress
 

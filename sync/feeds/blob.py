@@ -9,18 +9,35 @@ too, and each record is judged by its own time. Source: Azure "Change feed suppo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sync.errors import BadEvent
 from sync.events import Sources, parse_event
 from sync.model import Batch, Change, ObjectRef
-from sync.model.timestamps import utc_of
+from sync.model.timestamps import Timestamp, utc_of
 from sync.ports import BlobFeed
+from sync.protocol.row_values import RowValue
 
 OVERLAP = timedelta(hours=1)
 """Read on either side of a window: a segment's records may be of its neighbours' time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """
+    How far a feed was read: the segment that was begun, how many portions of it are done, and whether it is over.
+
+    Only finished segments are counted so, as the others may still grow in the middle.
+    """
+
+    segment: Timestamp | None = None
+    portions: int = 0
+    over: bool = False
+
+
+FEED_POSITION: RowValue[FeedPosition] = RowValue(FeedPosition)
 
 _KINDS = frozenset({"blobcreated", "blobdeleted", "blobrenamed"})
 
@@ -35,15 +52,14 @@ async def feed_batches(
     allowed: Sources,
     window: tuple[datetime, datetime],
     segments: tuple[datetime, datetime],
-    position: Mapping[str, Any],
+    position: FeedPosition,
 ) -> AsyncIterator[Batch]:
     """
     Iterate over the changes of our containers in some segments, if they are of a window of time. Only reads.
 
     Both are from their first time on and before their second; `segments_of` tells which segments a window needs.
 
-    Within a batch an object occurs once. ``position`` holds the segment that was begun, how many portions of it are
-    done, and whether it is over; only finished segments are counted so, as the others may still grow in the middle.
+    Within a batch an object occurs once.
 
     Raises
     ------
@@ -54,26 +70,20 @@ async def feed_batches(
     SourceUnavailable
         The store did not answer.
     """
-    begun, skip = _begun(position)
+    begun, skip = position.segment, position.portions
     async for segment in feed.segments(begun or segments[0], segments[1]):
-        if position.get("over") and segment.begin == begun:
+        if position.over and segment.begin == begun:
             continue
         portions = 0
-        stands: Mapping[str, Any] = {"segment": segment.begin.isoformat(), "portions": 0}
+        stands = FeedPosition(segment=segment.begin)
         async for records in feed.records(segment):
             portions += 1
             # A segment that is open may grow in the middle: its portions are not counted as done, and are read again.
             if segment.finished:
-                stands = {**stands, "portions": portions}
+                stands = replace(stands, portions=portions)
             if segment.begin != begun or portions > skip:
                 yield _batch(records, allowed, *window, stands)
-        yield Batch(position={**stands, "over": segment.finished})
-
-
-def _begun(position: Mapping[str, Any]) -> tuple[datetime | None, int]:
-    if "segment" not in position:
-        return None, 0
-    return datetime.fromisoformat(position["segment"]), int(position["portions"])
+        yield Batch(position=FEED_POSITION.write(replace(stands, over=segment.finished)))
 
 
 def _hour(timestamp: datetime) -> datetime:
@@ -81,7 +91,7 @@ def _hour(timestamp: datetime) -> datetime:
 
 
 def _batch(
-    records: Sequence[Mapping[str, Any]], allowed: Sources, start: datetime, end: datetime, stands: Mapping[str, Any]
+    records: Sequence[Mapping[str, Any]], allowed: Sources, start: datetime, end: datetime, stands: FeedPosition
 ) -> Batch:
     latest: dict[ObjectRef, Change] = {}
     passed, unusable = 0, 0
@@ -92,7 +102,12 @@ def _batch(
         ours = [replace(change, likely_new=False) for change in changes if isinstance(change, Change)]
         passed += not ours
         latest.update({change.object: change for change in ours})
-    return Batch(changes=tuple(latest.values()), position=stands, passed=passed - unusable, unusable=unusable)
+    return Batch(
+        changes=tuple(latest.values()),
+        position=FEED_POSITION.write(stands),
+        passed=passed - unusable,
+        unusable=unusable,
+    )
 
 
 def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: datetime) -> Sequence[Any]:

@@ -12,25 +12,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from sync.errors import RequestRefused, SyncError
-from sync.model import Stored
+from sync.model import Cursor, Stored
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import CallWorkers, Control, Jobs
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import Json
 from sync.protocol.walk_rows import (
     Board,
     WalkProgress,
     WalkRow,
     WalkState,
-    change_state,
     new_run,
     read_board,
     remove_leftovers,
-    reopen_growing,
     write_walk,
 )
+from sync.protocol.walk_states import change_state, reopen_growing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class NewWalk:
 
     name: str
     kind: str
-    request: Mapping[str, Any]
+    request: Json
     action: OperatorAction
     subject: str = ""
     why: str = ""
@@ -116,7 +115,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
     return await retry_on_conflict(begin, subject="a walk")
 
 
-async def _go_on(before: WalkRow, stored: Stored[Any] | None, asked: NewWalk, s: Control, *, who: str) -> None:
+async def _go_on(before: WalkRow, stored: Stored[Cursor] | None, asked: NewWalk, s: Control, *, who: str) -> None:
     await reopen_growing(before, s)
     # After the slices: who finds them done and has not seen this write does not end the walk.
     rate = asked.rate if asked.rate is not None else before.rate
@@ -149,14 +148,14 @@ async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
     return changed
 
 
-def as_json(progress: WalkProgress) -> dict[str, Any]:
+def as_json(progress: WalkProgress) -> dict[str, object]:
     """Return a walk as operators see it: how far it is, and who helps; no token, no prefix."""
     row = progress.row
     return {
         "id": row.id,
         "kind": row.what,
         "state": row.state.value,
-        "container": row.request.get("container"),
+        "container": row.asked_for.container,
         "began": row.began.isoformat(),
         "share": round(progress.share, 4) if progress.share is not None else None,
         "seconds_left": round(progress.seconds_left) if progress.seconds_left is not None else None,
@@ -196,8 +195,8 @@ async def read_progress(name: str, s: Jobs) -> WalkProgress:
 
 def title_of(row: WalkRow) -> str:
     """Say in a few words what a walk does: its kind, whether it repairs and, if it has one, its container."""
-    repairs = "with repair" if row.request.get("repair") else ""
-    return " ".join(filter(None, (row.what, repairs, row.request.get("container"))))
+    repairs = "with repair" if row.asked_for.repair else ""
+    return " ".join(filter(None, (row.what, repairs, row.asked_for.container)))
 
 
 async def list_walks(s: Jobs) -> list[WalkProgress]:

@@ -18,13 +18,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import Any, Self
 from uuid import uuid4
 
+from sync.errors import UnreadableRow
 from sync.model import Cursor, Stored, units_of
+from sync.model.timestamps import Timestamp
 from sync.ports import Jobs
-from sync.protocol.optimistic import retry_on_conflict, unless_conflict
+from sync.protocol.optimistic import unless_conflict
+from sync.protocol.row_values import Json, RowValue
 
 SLICE = "slice "
 """How names of slice rows begin."""
@@ -46,39 +47,56 @@ class WalkState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFor:
+    """What requests of all kinds may say, for operators; all else is the kind's own."""
+
+    id: str = ""
+    container: str | None = None
+    repair: bool = False
+
+
+_ASKED_FOR: RowValue[AskedFor] = RowValue(AskedFor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WalkRow:
     """
     One walk.
 
-    ``name`` is that of its cursor; ``request`` is JSON and the kind's own. ``plan`` is where cutting stands, ``made``
-    the slices cut so far, ``size`` what they hold together in ``unit``; ``planned``: there will be no more. ``rate``:
-    studies a second that all workers together may mark at most, None for no limit. ``asked`` counts how often it was
-    asked for while it ran. ``since`` and ``before`` are when
-    the present stretch of work began and how much was done by then: a pause counts in no estimate.
+    ``name`` is that of its cursor; ``request`` and ``plan`` are the kind's own values, as it keeps them. ``plan`` is
+    where cutting stands, ``made`` the slices cut so far, ``size`` what they hold together in ``unit``; ``planned``:
+    there will be no more. ``rate``: studies a second that all workers together may mark at most, None for no limit.
+    ``asked`` counts how often it was asked for while it ran. ``since`` and ``before`` are when the present stretch of
+    work began and how much was done by then: a pause counts in no estimate.
     """
 
     name: str
     kind: str
-    request: Mapping[str, Any]
+    request: Json
     run: str
-    began: datetime
+    began: Timestamp
     state: WalkState = WalkState.RUNNING
     unit: str = "objects"
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Json = field(default_factory=dict)
     planned: bool = False
     made: int = 0
     size: int = 0
     rate: float | None = None
     asked: int = 0
-    since: datetime | None = None
+    since: Timestamp | None = None
     before: float = 0.0
     problem: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def asked_for(self) -> AskedFor:
+        """What its request says in the way of all kinds."""
+        return _ASKED_FOR.read(self.request, row=self.name)
+
+    @property
     def id(self) -> str:
         """What operators call it: the name that the request gives itself, else that of the run."""
-        return str(self.request.get("id") or self.run)
+        return self.asked_for.id or self.run
 
     @property
     def what(self) -> str:
@@ -86,46 +104,40 @@ class WalkRow:
         return self.kind.partition("@")[0]
 
     @property
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Json:
         """What the cursor keeps. Inverse of `of`."""
-        kept = {name: getattr(self, name) for name in _KEPT}
-        return {
-            **kept,
-            "state": self.state.value,
-            "began": self.began.isoformat(),
-            "since": self.since.isoformat() if self.since else None,
-            "counts": dict(self.counts),
-        }
+        return {name: value for name, value in _WALK.write(self).items() if name != "name"}
 
     @classmethod
-    def of(cls, cursor: Cursor) -> Self | None:
-        """Return the walk of a row; None where it is of something else."""
-        position = cursor.position
-        if "run" not in position or "kind" not in position:
+    def of(cls, cursor: Cursor) -> WalkRow | None:
+        """
+        Return the walk of a row; None where it is of something else.
+
+        Raises
+        ------
+        UnreadableRow
+            It is of a walk, in a form that this version does not know.
+        """
+        if "run" not in cursor.position or "kind" not in cursor.position:
             return None
-        return cls(
-            name=cursor.name,
-            **{name: position[name] for name in _KEPT},
-            state=WalkState(position["state"]),
-            began=datetime.fromisoformat(position["began"]),
-            since=datetime.fromisoformat(position["since"]) if position["since"] else None,
-            counts=position["counts"],
-        )
+        row = _WALK.read({**cursor.position, "name": cursor.name}, row=cursor.name)
+        _ASKED_FOR.read(row.request, row=row.name)  # refused here rather than where it is shown
+        return row
 
     def slice_name(self, number: int) -> str:
         """Name of the row of a slice of this run."""
         return f"{SLICE}{self.run} {number:05d}"
 
 
-_DELETED_AT_ONCE = 16
+_WALK: RowValue[WalkRow] = RowValue(WalkRow)
 
-_KEPT = ("kind", "request", "run", "unit", "plan", "planned", "made", "size", "rate", "asked", "before", "problem")
+_DELETED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """
-    One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own.
+    One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own values.
 
     ``following`` is where cutting continues after it: a slice that was written before the walk's row noted it is found
     there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too. ``needs``:
@@ -135,36 +147,37 @@ class Slice:
     name: str
     walk: str
     run: str
-    scope: Mapping[str, Any]
+    scope: Json
     size: int
-    following: Mapping[str, Any]
+    following: Json
     last: bool = False
     grows: bool = False
     needs: int = 0
-    at: Mapping[str, Any] = field(default_factory=dict)
+    at: Json = field(default_factory=dict)
     done: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
     holder: str = ""
     held_until: datetime | None = None
 
     @property
-    def position(self) -> dict[str, Any]:
-        """What the cursor keeps, but for the counts."""
-        return {name: getattr(self, name) for name in _SLICE_KEPT}
+    def position(self) -> Json:
+        """What the cursor keeps."""
+        return {name: value for name, value in _SLICE.write(self).items() if name not in _OF_LEASES}
 
     @classmethod
-    def of(cls, cursor: Cursor) -> Self | None:
-        """Return the slice of a row; None for a row of something else, and for one that has been deleted."""
+    def of(cls, cursor: Cursor) -> Slice | None:
+        """
+        Return the slice of a row; None for a row of something else, and for one that has been deleted.
+
+        Raises
+        ------
+        UnreadableRow
+            It is of a slice, in a form that this version does not know.
+        """
         if not cursor.name.startswith(SLICE) or "run" not in cursor.position:
             return None
-        position = cursor.position
-        return cls(
-            name=cursor.name,
-            **{name: position[name] for name in _SLICE_KEPT if name in position},  # a newer version has more
-            counts=position.get("counts", {}),
-            holder=cursor.holder,
-            held_until=cursor.held_until,
-        )
+        lease = {"name": cursor.name, "holder": cursor.holder, "held_until": cursor.held_until}
+        return _SLICE.read({**cursor.position, **lease}, row=cursor.name)
 
     def is_free(self, now: datetime) -> bool:
         """Whether it is left to do, and no process works on it."""
@@ -179,7 +192,10 @@ class Slice:
         return float(self.size) if self.done else min(units_of(self.counts, unit), float(self.size))
 
 
-_SLICE_KEPT = ("walk", "run", "scope", "size", "following", "last", "grows", "needs", "at", "done")
+_SLICE: RowValue[Slice] = RowValue(Slice)
+
+_OF_LEASES = frozenset({"name", "holder", "held_until"})
+"""What a slice's row has beside its position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,22 +218,34 @@ class WalkProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """All walks, and their slices by run, as one scan of the rows found them."""
+    """
+    All walks, and their slices by run, as one scan of the rows found them.
+
+    Rows that this version does not understand are in neither, so that they hold no other walk up: without one of its
+    slices a walk does not end.
+    """
 
     walks: Mapping[str, WalkRow]
     slices: Mapping[str, Sequence[Slice]]
+    unreadable: Sequence[UnreadableRow] = ()
 
     @classmethod
-    def of(cls, cursors: Sequence[Cursor]) -> Self:
+    def of(cls, cursors: Sequence[Cursor]) -> Board:
         """Sort rows of the cursors; those of other jobs are left out."""
-        walks = {row.name: row for cursor in cursors if (row := WalkRow.of(cursor)) is not None}
+        walks, unreadable = dict[str, WalkRow](), list[UnreadableRow]()
         slices: defaultdict[str, list[Slice]] = defaultdict(list)
         for cursor in cursors:
-            if (piece := Slice.of(cursor)) is not None:
+            try:
+                row, piece = WalkRow.of(cursor), Slice.of(cursor)
+            except UnreadableRow as problem:
+                unreadable.append(problem)
+                continue
+            if row is not None:
+                walks[row.name] = row
+            if piece is not None:
                 slices[piece.run].append(piece)
-        return cls(
-            walks=walks, slices={run: sorted(some, key=lambda piece: piece.name) for run, some in slices.items()}
-        )
+        in_order = {run: sorted(some, key=lambda piece: piece.name) for run, some in slices.items()}
+        return cls(walks=walks, slices=in_order, unreadable=unreadable)
 
     def of_walk(self, row: WalkRow) -> Sequence[Slice]:
         """Return the slices of a walk's present run, in their order."""
@@ -298,60 +326,6 @@ async def write_walk(row: WalkRow, stored: Stored[Cursor] | None, s: Jobs) -> No
     await s.cursors.write(cursor, stored.etag if stored is not None else None)
 
 
-async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
-    """
-    Bring a walk from one state into another, and tell whether it was in one of those given. Idempotent.
-
-    Raises
-    ------
-    Contention
-        Other writers kept coming first.
-    """
-
-    async def change() -> bool:
-        stored = await s.cursors.read(name)
-        row = WalkRow.of(stored.value) if stored is not None else None
-        if row is None or row.state not in states:
-            return False
-        board = await read_board(s)
-        await write_walk(_brought(row, states[row.state], board, s.clock.now()), stored, s)
-        return True
-
-    return await retry_on_conflict(change, subject="a walk")
-
-
-def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> WalkRow:
-    if state is WalkState.RUNNING:
-        return replace(row, state=state, since=now, before=board.units_done(row))
-    if state is WalkState.PAUSED:
-        return replace(row, state=state, since=None)
-    return replace(row, state=state, counts=board.progress(row, now).counts)
-
-
-async def reopen_growing(row: WalkRow, s: Jobs) -> None:
-    """
-    Have those slices of a walk that may have grown worked on once more, from where they are. Idempotent.
-
-    Who works on one loses it at the next batch: what was read before may lack what has come since.
-
-    Raises
-    ------
-    Contention
-        Other writers kept coming first.
-    """
-
-    async def reopen(name: str) -> None:
-        stored = await s.cursors.read(name)
-        piece = Slice.of(stored.value) if stored is not None else None
-        if stored is not None and piece is not None and (piece.done or piece.holder):
-            position = {**stored.value.position, "done": False}
-            await s.cursors.write(replace(stored.value, position=position, holder="", held_until=None), stored.etag)
-
-    for piece in (await read_board(s)).of_walk(row):
-        if piece.grows:
-            await retry_on_conflict(partial(reopen, piece.name), subject="a slice")
-
-
 async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, problem: str = "") -> bool:
     """
     Note that a run is over, with what was counted in all of it. Idempotent; of two at once one does.
@@ -390,7 +364,10 @@ async def remove_leftovers(board: Board, s: Jobs) -> int:
     removed = 0
     for run, slices in board.slices.items():
         # Read again: the board is no snapshot, and a run that began while it was read has slices but no walk in it.
-        latest = await read_walk(slices[0].walk, s)
+        try:
+            latest = await read_walk(slices[0].walk, s)
+        except UnreadableRow:
+            continue  # it may be theirs: another version decides
         if latest is not None and latest.run == run and latest.state.is_open:
             continue
         for first in range(0, len(slices), _DELETED_AT_ONCE):

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
-from sync.errors import BadReplay, PermanentError
+from sync.errors import BadReplay, PermanentError, UnreadableRow
 from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, Stored, StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk, as_json, begin_walk
@@ -27,15 +27,12 @@ from sync.protocol.dirty_studies import mark_bypassing_cache
 from sync.protocol.known_rows import locators_of, stored_locators_of
 from sync.protocol.rows_at_hand import RowsAtHand
 from sync.protocol.walk_rows import Board, Slice, WalkProgress, WalkRow
-from sync.replay.requests import ReplayRequest, parse_kept
-from sync.replay.requests import as_json as request_json
-from sync.replay.sources import ROUTE, STUDY, UNITS, OneStudy, Source, objects_of
+from sync.replay.parts import STUDY, began_at, route_of
+from sync.replay.requests import PREFIX, ReplayRequest, as_kept, cursor_of, request_of
+from sync.replay.sources import UNITS, OneStudy, Source, objects_of
 from sync.walks.by_run import ByRun
 from sync.walks.cutting import Cut
 from sync.walks.walk import Walk, Work
-
-PREFIX = "replay "
-"""How the names of the rows and kinds of replays begin."""
 
 PARALLEL = 24
 """Objects that a preview inspects at once, where nothing else is said."""
@@ -48,11 +45,6 @@ Studies of a run that are remembered as marked: marking one again costs a reques
 UNKNOWN_STUDY = "study.unknown"
 
 
-def cursor_of(request: ReplayRequest) -> str:
-    """Name of the replay's row."""
-    return PREFIX + request.id
-
-
 def kinds_of(sources: Mapping[str, Source]) -> dict[str, Replay]:
     """Return the kinds of replays that this process can work on: a process without a source leaves its replays."""
     return {f"{PREFIX}{name}": Replay(source=source) for name, source in {**sources, STUDY: OneStudy()}.items()}
@@ -63,7 +55,7 @@ def new_replay(request: ReplayRequest, *, rate: float | None = None) -> NewWalk:
     return NewWalk(
         name=cursor_of(request),
         kind=PREFIX + (STUDY if request.study is not None else request.source),
-        request={"id": request.id, **request_json(request)},
+        request=as_kept(request),
         action=OperatorAction.REPLAY,
         subject=request.id + (f" study {request.study.key}" if request.study else ""),
         unit="objects" if request.study is not None else UNITS.get(request.source, "objects"),
@@ -111,7 +103,7 @@ class Replay:
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
-        return self.source.of_run(row.run).cuts(parse_kept(row.request), row.plan)
+        return self.source.of_run(row.run).cuts(request_of(row), row.plan)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """
@@ -120,7 +112,7 @@ class Replay:
         The rows of a batch are read by folder, a thousand per request. Of a folder with far more rows than the batch
         names, each is read by itself: eight rows of a query cost what one such read costs.
         """
-        request = parse_kept(row.request)
+        request = request_of(row)
         if request.study is not None:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.of_run(row.run).batches(request, piece, after, s):
@@ -166,7 +158,7 @@ class Replay:
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
-        reread = _rereads(parse_kept(row.request))
+        reread = _rereads(request_of(row))
         locators = RowsAtHand(s.locators, self.rows.of(row.run))
         return _Again(walk, s, locators, reread=reread, marked=self.marked.of(row.run)).inspect
 
@@ -216,24 +208,23 @@ def _remember(studies: Sequence[StudyRef], marked: set[StudyRef]) -> None:
     marked.update(studies)
 
 
-def shown(progress: WalkProgress, board: Board, advanced_at: datetime | None = None) -> dict[str, Any]:
+def _shown(progress: WalkProgress, board: Board, advanced_at: datetime | None) -> dict[str, object]:
     """
     Return a replay as operators see it: what was asked, how far it is; no token, no UID.
 
     ``at`` is the time or container where the first slice begins that is left to do.
     """
     row = progress.row
-    request = parse_kept(row.request)
-    left = next((piece.scope for piece in board.of_walk(row) if not piece.done), {})
-    at = left.get("from", left.get("container"))
+    request = request_of(row)
+    left = next((piece for piece in board.of_walk(row) if not piece.done), None)
     return {
         **as_json(progress),
         "source": request.source,
-        "from": row.request["from"],
-        "to": row.request["to"],
+        "from": request.start.isoformat() if request.start else None,
+        "to": request.end.isoformat() if request.end else None,
         "study": request.study.key if request.study else None,
-        "route": row.plan.get(ROUTE),
-        "at": str(at) if at is not None else None,
+        "route": route_of(row),
+        "at": began_at(left) if left is not None else None,
         "advanced_at": advanced_at.isoformat() if advanced_at else None,
     }
 
@@ -243,15 +234,18 @@ def is_replay(row: WalkRow) -> bool:
     return row.name.startswith(PREFIX)
 
 
-async def replays(s: Jobs) -> list[dict[str, Any]]:
+async def replays(s: Jobs) -> list[dict[str, object]]:
     """List all replays, the latest first. Only reads."""
     cursors = [cursor async for cursor in s.cursors.all()]
     return replays_on(cursors, s.clock.now())
 
 
-def replays_on(cursors: Sequence[Cursor], now: datetime) -> list[dict[str, Any]]:
-    """List all replays, the latest first. Pure."""
+def replays_on(cursors: Sequence[Cursor], now: datetime) -> list[dict[str, object]]:
+    """List all replays, the latest first; those that this version does not understand are left out. Pure."""
     board = Board.of(cursors)
     moved = {cursor.name: cursor.advanced_at for cursor in cursors}
-    rows = sorted(filter(is_replay, board.walks.values()), key=lambda row: row.began, reverse=True)
-    return [shown(board.progress(row, now), board, moved[row.name]) for row in rows]
+    listed = []
+    for row in sorted(filter(is_replay, board.walks.values()), key=lambda row: row.began, reverse=True):
+        with suppress(UnreadableRow):
+            listed.append(_shown(board.progress(row, now), board, moved[row.name]))
+    return listed

@@ -6,11 +6,18 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from sync.errors import BadReplay
 from sync.model import StudyRef, digest
-from sync.model.timestamps import timestamp_from, typed_time
+from sync.model.timestamps import Timestamp, typed_time
+from sync.protocol.row_values import Json, RowValue
+from sync.protocol.walk_rows import WalkRow
+
+PREFIX = "replay "
+"""How the names of the rows and kinds of replays begin."""
 
 SOURCES = ("blob", "dicom", "orthanc")
 SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
@@ -29,8 +36,8 @@ class ReplayRequest:
     """
 
     source: str
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Annotated[Timestamp | None, Field(alias="from")] = None
+    end: Annotated[Timestamp | None, Field(alias="to")] = None
     study: StudyRef | None = None
     reread: bool = False
 
@@ -45,6 +52,14 @@ class ReplayRequest:
             return digest("study", self.study.key, length=12)
         window = [timestamp.isoformat() if timestamp else "" for timestamp in (self.start, self.end)]
         return digest(self.source, *window, str(self.reread), length=12)
+
+
+_REQUEST: RowValue[ReplayRequest] = RowValue(ReplayRequest)
+
+
+def cursor_of(request: ReplayRequest) -> str:
+    """Name of the replay's row."""
+    return PREFIX + request.id
 
 
 def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> ReplayRequest:
@@ -127,26 +142,18 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def as_json(request: ReplayRequest) -> dict[str, Any]:
-    """Return the request as it is kept, and as `parse_kept` reads it."""
-    return {
-        "source": request.source,
-        "from": request.start.isoformat() if request.start else None,
-        "to": request.end.isoformat() if request.end else None,
-        "study": [request.study.study_instance_uid, request.study.partition] if request.study else None,
-        "reread": request.reread,
-    }
+def as_kept(request: ReplayRequest) -> Json:
+    """Return the request as the row of its replay keeps it, with the name that operators call the replay by."""
+    return {"id": request.id, **_REQUEST.write(request)}
 
 
-def parse_kept(position: Mapping[str, Any]) -> ReplayRequest:
-    """Inverse of `as_json`."""
-    start, end = position["from"], position["to"]
-    return ReplayRequest(
-        source=position["source"],
-        start=timestamp_from(start),
-        end=timestamp_from(end),
-        study=StudyRef(study_instance_uid=position["study"][0], partition=position["study"][1])
-        if position["study"]
-        else None,
-        reread=position["reread"],
-    )
+def request_of(row: WalkRow) -> ReplayRequest:
+    """
+    Return the request that the row of a replay keeps. Inverse of `as_kept`.
+
+    Raises
+    ------
+    UnreadableRow
+        It is not in the form of this version.
+    """
+    return _REQUEST.read(row.request, row=row.name)

@@ -15,26 +15,46 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from sync.errors import FeedMissing, NothingStored, PermanentError, ReplayTooLong, SourceGone, StudyUnlisted
 from sync.events import Sources
 from sync.feeds import changed_instances, deleted_instances, next_timestamp, replay_window
-from sync.feeds.blob import feed_batches, segments_of
+from sync.feeds.blob import FEED_POSITION, feed_batches, segments_of
 from sync.feeds.dicom_windows import SKEW
 from sync.feeds.orthanc import LIMIT
 from sync.feeds.replay_window import BATCH
 from sync.model import Action, Batch, Change, ObjectRef, StudyRef
-from sync.model.timestamps import timestamp_from
 from sync.ports import BlobFeed, Ingest, ObjectListing, OrthancServer, ReadFeeds
+from sync.protocol.row_values import Json
 from sync.protocol.walk_rows import Slice
-from sync.replay.requests import ReplayRequest
-from sync.walks.backfill import Scope, listed_slice
-from sync.walks.cutting import Cut, Listing, cut_listing
+from sync.replay.parts import (
+    BLOB_PART,
+    BLOB_PLAN,
+    HOURS,
+    NUMBERS_PLAN,
+    ORTHANC_PART,
+    ORTHANC_POSITION,
+    PORTIONS,
+    WHOLE_STUDY,
+    WINDOWS_PLAN,
+    BlobFeedPlan,
+    BlobListing,
+    BlobListingPlan,
+    Deleted,
+    Hours,
+    Numbers,
+    NumbersPlan,
+    OrthancPosition,
+    Portions,
+    WholeStudy,
+    WindowsPlan,
+    blob_part_of,
+)
+from sync.replay.requests import ReplayRequest, cursor_of
+from sync.walks.backfill import listed_slice
+from sync.walks.cutting import PART_POSITION, Cut, Listing, ListingPart, ListingPlan, ListingSlice, cut_listing
 from sync.walks.handed import Handed
-
-ROUTE = "route"
-FEED, LISTING, STUDY = "feed", "listing", "study"
 
 SPAN = timedelta(hours=6)
 """Time of a DICOM service's feed that a slice covers at least."""
@@ -59,7 +79,7 @@ class Source(Protocol):
         """Return the source for one run of a walk, as the walk's row names it."""
         return self
 
-    def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    def cuts(self, request: ReplayRequest, plan: Json) -> AsyncIterator[Cut]:
         """Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`."""
         ...
 
@@ -84,18 +104,19 @@ class Blobs(Source):
         """Return the source whose pages, once read, are kept for slices of that run only."""
         return replace(self, run=run)
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Json) -> AsyncIterator[Cut]:
         """Cut the feed between segments, or the listings of all containers."""
-        if plan.get(ROUTE) != LISTING:
+        stand = BLOB_PLAN.read(plan, row=cursor_of(request)) if plan else BlobFeedPlan()
+        if isinstance(stand, BlobFeedPlan):
             try:
-                async for cut in self._feed_cuts(request, plan):
+                async for cut in self._feed_cuts(request, stand):
                     yield cut
             except FeedMissing:
-                plan = {ROUTE: LISTING}
-                yield Cut(position=plan, unit="objects")
+                stand = BlobListingPlan()
+                yield Cut(position=BLOB_PLAN.write(stand), unit="objects")
             else:
                 return
-        async for cut in self._listing_cuts(plan):
+        async for cut in self._listing_cuts(stand):
             yield cut
 
     async def batches(
@@ -115,60 +136,71 @@ class Blobs(Source):
         PermanentError
             The feed that was cut into slices is gone.
         """
-        window = _window(request)
-        if piece.scope[ROUTE] == FEED:
-            segments = datetime.fromisoformat(piece.scope["from"]), datetime.fromisoformat(piece.scope["to"])
+        window, part = _window(request), blob_part_of(piece)
+        if isinstance(part, Hours):
+            segments, at = (part.begin, part.end or _FOREVER), FEED_POSITION.read(piece.at, row=piece.name)
             try:
-                async for batch in feed_batches(self.feed, self.allowed, window, segments, piece.at):
+                async for batch in feed_batches(self.feed, self.allowed, window, segments, at):
                     yield batch
             except FeedMissing as gone:
                 raise PermanentError(gone.detail, code=gone.code, hint=gone.hint) from None
             return
-        container = piece.scope["container"]
-        if container is None:
+        if part.container is None:
             return
         # Names repeat in other containers: their ends would be none of this one.
-        same = [later for later in after if later.scope.get("container") == container]
+        parts = [blob_part_of(later) for later in after]
+        same = [later for later in parts if isinstance(later, BlobListing) and later.container == part.container]
+        mine = ListingSlice(part=part, at=PART_POSITION.read(piece.at, row=piece.name), later=same)
         with suppress(SourceGone):  # a container that is configured and not there holds nothing
-            scope, source = Scope(container=container, since=window[0]), self._source(container)
-            async for batch in listed_slice(scope, source, piece, same):
+            source = self._source(part.container)
+            async for batch in listed_slice(source, mine, since=window[0], size=piece.size):
                 yield batch
 
     def _source(self, container: str) -> Listing:
         return Listing(container=container, pages=self.listing, handed=self.handed, run=self.run)
 
-    async def _feed_cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def _feed_cuts(self, request: ReplayRequest, stand: BlobFeedPlan) -> AsyncIterator[Cut]:
         first, until = segments_of(*_window(request))
-        begin = timestamp_from(plan.get("from")) or first
-        last, size, seen = timestamp_from(plan.get("last")), plan.get("size", 0), plan.get("seen", 0)
+        begin, last = stand.begin or first, stand.last
+        size, seen = stand.size, stand.seen
         async for segment in self.feed.segments(last or begin, until):
             if segment.begin == last:
                 continue
             cut_here = size >= max(1, seen // SHARE)
-            scope, scope_size = _hours(begin, segment.begin), size
+            part, part_size = _hours(begin, segment.begin), size
             if cut_here:
                 begin, size = segment.begin, 0
             size, seen = size + 1, seen + 1
-            stand = {"from": begin.isoformat(), "last": segment.begin.isoformat(), "size": size, "seen": seen}
-            yield Cut(position={ROUTE: FEED, **stand}, **({"scope": scope, "size": scope_size} if cut_here else {}))
-        yield Cut(position={ROUTE: FEED}, scope=_hours(begin, until), size=max(size, 1), last=True, grows=True)
+            cut = Cut(position=BLOB_PLAN.write(BlobFeedPlan(begin=begin, last=segment.begin, size=size, seen=seen)))
+            yield replace(cut, scope=part, size=part_size) if cut_here else cut
+        position = BLOB_PLAN.write(BlobFeedPlan())
+        yield Cut(position=position, scope=_hours(begin, until), size=max(size, 1), last=True, grows=True)
 
-    async def _listing_cuts(self, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
-        reached = plan.get("container", "")
-        names = [name for name in sorted(self.allowed.containers) if name >= reached]
+    async def _listing_cuts(self, stand: BlobListingPlan) -> AsyncIterator[Cut]:
+        names = [name for name in sorted(self.allowed.containers) if name >= stand.container]
         for name, following in zip(names, [*names[1:], None], strict=False):
+            inner = stand.inner if name == stand.container else ListingPlan()
             with suppress(SourceGone):
-                async for cut in cut_listing(self._source(name), plan["inner"] if name == reached else {}):
+                async for cut in cut_listing(self._source(name), inner):
                     over = cut.last and following is None
-                    stand: dict[str, Any] = {"container": name, "inner": cut.position}
+                    after = BlobListingPlan(container=name, inner=cut.plan)
                     if cut.last:
-                        stand = {"container": following, "inner": {}} if following is not None else {}
-                    scope = {ROUTE: LISTING, "container": name, **cut.scope} if cut.scope is not None else None
-                    yield replace(cut, position={ROUTE: LISTING, **stand}, scope=scope, last=over)
+                        after = BlobListingPlan(container=following or "")
+                    yield _cut_listed(after, name, cut.part, size=cut.size, last=over)
                     if over:
                         return
         # The last one is not there: nothing is left to be cut, which a slice without anything has to tell.
-        yield Cut(position={ROUTE: LISTING}, scope={ROUTE: LISTING, "container": None, "ends": []}, last=True)
+        yield _cut_listed(BlobListingPlan(), None, ListingPart(token=None, ends=()), size=0, last=True)
+
+
+def _cut_listed(
+    plan: BlobListingPlan, container: str | None, part: ListingPart | None, *, size: int, last: bool
+) -> Cut:
+    position = BLOB_PLAN.write(plan)
+    if part is None:
+        return Cut(position=position)
+    scope = BLOB_PART.write(BlobListing(container=container, token=part.token, ends=part.ends))
+    return Cut(position=position, scope=scope, size=size, last=last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +213,12 @@ class DicomServiceSource(Source):
 
     services: ReadFeeds
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Json) -> AsyncIterator[Cut]:
         """Cut the time between windows of some hours, which grow with their number."""
         now = self.services.clock.now()
         end, closed = request.end or now + timedelta(minutes=1), now - 2 * SKEW
-        begin, made = timestamp_from(plan.get("from")) or request.start or _EVER, plan.get("made", 0)
+        stand = WINDOWS_PLAN.read(plan, row=cursor_of(request))
+        begin, made = stand.begin or request.start or _EVER, stand.made
         while True:
             at = await self._next(begin, end)
             until = min(at + SPAN * max(1, made // SHARE), end)
@@ -196,8 +229,8 @@ class DicomServiceSource(Source):
             # The last one ends when it is read.
             scope = _hours(begin, request.end if last else until)
             size = max(round((until - at) / _HOUR), 1)
-            stand = {ROUTE: FEED, "from": until.isoformat(), "made": made}
-            yield Cut(position=stand, scope=scope, size=size, last=last, grows=last)
+            position = WINDOWS_PLAN.write(WindowsPlan(begin=until, made=made))
+            yield Cut(position=position, scope=scope, size=size, last=last, grows=last)
             if last:
                 return
             begin = until
@@ -210,18 +243,19 @@ class DicomServiceSource(Source):
         s: ReadFeeds,
     ) -> AsyncIterator[Batch]:
         """Iterate over the changes of a window."""
-        now = s.clock.now()
-        if piece.at.get("over"):
+        now, at = s.clock.now(), PORTIONS.read(piece.at, row=piece.name)
+        if at.over:
             return
-        start, end = datetime.fromisoformat(piece.scope["from"]), timestamp_from(piece.scope["to"])
+        part = HOURS.read(piece.scope, row=piece.name)
+        start, end = part.begin, part.end
         # A window of now may grow in the middle: its portions are not counted as done, and are read again.
         is_closed = end is not None and end + SKEW < now
         portions = 0
         async for batch in replay_window(s, start=start, end=end or now + timedelta(minutes=1)):
             portions += 1
-            if portions > piece.at.get("portions", 0):
-                over = len(batch.changes) < BATCH
-                yield replace(batch, position={"portions": portions, "over": over} if is_closed else {})
+            if portions > at.portions:
+                reached = Portions(portions=portions, over=len(batch.changes) < BATCH)
+                yield replace(batch, position=PORTIONS.write(reached if is_closed else Portions()))
 
     async def _next(self, at: datetime, end: datetime) -> datetime:
         feed = self.services.dicom_feed
@@ -234,32 +268,33 @@ class OrthancSource(Source):
 
     server: OrthancServer
 
-    async def cuts(self, request: ReplayRequest, plan: Mapping[str, Any]) -> AsyncIterator[Cut]:
+    async def cuts(self, request: ReplayRequest, plan: Json) -> AsyncIterator[Cut]:
         """Cut the changes between pages; those before and after the window are read here and by no worker."""
-        stand = {"from": 0, "since": 0, "size": 0, "seen": 0, **plan, ROUTE: FEED}
+        stand = NUMBERS_PLAN.read(plan, row=cursor_of(request))
         if not plan:
-            yield Cut(position=stand, scope={ROUTE: FEED, "deleted": True}, grows=True)
+            yield Cut(position=NUMBERS_PLAN.write(stand), scope=ORTHANC_PART.write(Deleted(deleted=True)), grows=True)
         while True:
-            since = stand["since"]
+            since = stand.since
             changes, reached = await changed_instances(
                 self.server, since, start=request.start, end=request.end, limit=LIMIT
             )
             if reached <= since:
                 # Without an end: what changes until it is read belongs to it.
-                scope = {ROUTE: FEED, "from": stand["from"], "to": None}
-                yield Cut(position={ROUTE: FEED}, scope=scope, size=stand["size"], last=True, grows=True)
+                scope = ORTHANC_PART.write(Numbers(begin=stand.begin))
+                position = NUMBERS_PLAN.write(NumbersPlan())
+                yield Cut(position=position, scope=scope, size=stand.size, last=True, grows=True)
                 return
-            scope, size = {ROUTE: FEED, "from": stand["from"], "to": since}, stand["size"]
-            cut_here = bool(changes) and size >= max(LIMIT, stand["seen"] // SHARE)
+            part, size = Numbers(begin=stand.begin, end=since), stand.size
+            cut_here = bool(changes) and size >= max(LIMIT, stand.seen // SHARE)
             if cut_here or not (size or changes):
-                stand = {**stand, "from": since if changes else reached, "size": 0}
-            stand = {
-                **stand,
-                "since": reached,
-                "size": stand["size"] + len(changes),
-                "seen": stand["seen"] + len(changes),
-            }
-            yield Cut(position=stand, **({"scope": scope, "size": size} if cut_here else {}))
+                stand = replace(stand, begin=since if changes else reached, size=0)
+            stand = replace(stand, since=reached, size=stand.size + len(changes), seen=stand.seen + len(changes))
+            position = NUMBERS_PLAN.write(stand)
+            yield (
+                Cut(position=position, scope=ORTHANC_PART.write(part), size=size)
+                if cut_here
+                else Cut(position=position)
+            )
 
     async def batches(
         self,
@@ -276,15 +311,17 @@ class OrthancSource(Source):
         ReplayTooLong
             No worker had the time to list what the server holds.
         """
-        if piece.scope.get("deleted"):
-            tries = piece.at.get("tries", 0) + 1
+        part = ORTHANC_PART.read(piece.scope, row=piece.name)
+        at = ORTHANC_POSITION.read(piece.at, row=piece.name)
+        if isinstance(part, Deleted):
+            tries = at.tries + 1
             if tries > MOST_TRIES:
                 raise ReplayTooLong("the list of instances takes longer than a worker has")
-            yield Batch(position={"tries": tries})
+            yield Batch(position=ORTHANC_POSITION.write(OrthancPosition(tries=tries)))
             async for batch in deleted_instances(self.server, s):
-                yield replace(batch, position={"tries": 0})
+                yield replace(batch, position=ORTHANC_POSITION.write(OrthancPosition()))
             return
-        since, end = piece.at.get("since", piece.scope["from"]), piece.scope["to"]
+        since, end = part.begin if at.since is None else at.since, part.end
         while end is None or since < end:
             limit = LIMIT if end is None else min(LIMIT, end - since)
             changes, reached = await changed_instances(
@@ -292,7 +329,7 @@ class OrthancSource(Source):
             )
             if reached <= since:
                 return
-            yield Batch(changes=changes, position={"since": reached})
+            yield Batch(changes=changes, position=ORTHANC_POSITION.write(OrthancPosition(since=reached)))
             since = reached
 
 
@@ -303,10 +340,11 @@ class OneStudy(Source):
     async def cuts(
         self,
         request: ReplayRequest,  # noqa: ARG002 -- as each source is asked
-        plan: Mapping[str, Any],  # noqa: ARG002 -- as each source is asked
+        plan: Json,  # noqa: ARG002 -- as each source is asked
     ) -> AsyncIterator[Cut]:
         """Cut nothing."""
-        yield Cut(position={ROUTE: STUDY}, scope={ROUTE: STUDY}, last=True, grows=True)
+        whole = WHOLE_STUDY.write(WholeStudy())
+        yield Cut(position=whole, scope=whole, last=True, grows=True)
 
     async def batches(
         self,
@@ -358,5 +396,5 @@ def _window(request: ReplayRequest) -> tuple[datetime, datetime]:
     return request.start or _EVER, request.end or _FOREVER
 
 
-def _hours(begin: datetime, end: datetime | None) -> dict[str, Any]:
-    return {ROUTE: FEED, "from": begin.isoformat(), "to": end.isoformat() if end is not None else None}
+def _hours(begin: datetime, end: datetime | None) -> Json:
+    return HOURS.write(Hours(begin=begin, end=end))

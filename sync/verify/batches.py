@@ -14,10 +14,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self
+from functools import partial
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from sync.errors import ForeignSource, SourceGone, SourceUnavailable, StaleToken
 from sync.model import ListedObject, Locator, ObjectKey, StudyRef, digest
+from sync.model.timestamps import Timestamp
 from sync.ports import Ingest, ObjectListing
 from sync.protocol.known_rows import ONE_REQUEST, ROWS_AN_OBJECT, locators_of
 
@@ -39,6 +43,14 @@ alike, their sum is that of neither study, and both are looked up."""
 _SUMS = 1 << 4 * _DIGITS
 
 
+def _text_of(number: int) -> str:
+    return f"{number:x}"
+
+
+_Hexadecimal = Annotated[int, BeforeValidator(partial(int, base=16)), PlainSerializer(_text_of, when_used="json")]
+"""A number that is kept as a text, which is shorter so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RightObjects:
     """
@@ -48,8 +60,8 @@ class RightObjects:
     processes listed them; an object that is listed twice makes a sum that no study has.
     """
 
-    since: datetime
-    sums: Mapping[str, int] = field(default_factory=dict)
+    since: Timestamp
+    sums: Mapping[str, _Hexadecimal] = field(default_factory=dict)
 
     def with_these(self, right: Iterable[Locator]) -> Self:
         """Return it with more objects; they are those of no other slice."""
@@ -61,17 +73,6 @@ class RightObjects:
             if study in sums or len(sums) < REMEMBERED:
                 sums[study] = _sum([row.object.key], sums.get(study, 0))
         return replace(self, sums=sums)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON. Inverse of `of`."""
-        sums = {study: f"{number:x}" for study, number in self.sums.items()}
-        return {"since": self.since.isoformat(), "sums": sums}
-
-    @classmethod
-    def of(cls, noted: Mapping[str, Any]) -> Self:
-        """Return what was noted. Inverse of `as_json`."""
-        sums = {study: int(number, 16) for study, number in noted["sums"].items()}
-        return cls(since=datetime.fromisoformat(noted["since"]), sums=sums)
 
 
 def _sum(keys: Iterable[ObjectKey], before: int = 0) -> int:

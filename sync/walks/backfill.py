@@ -9,21 +9,31 @@ projection, in the running functions or in this process (`sync.walks.inline_proj
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
 from sync.model import Action, Batch, Change, Ingested, Page, digest
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
 from sync.ports import Ingest, Locate, ObjectListing, ReadFeeds
 from sync.protocol.claims import is_repeat
+from sync.protocol.row_values import RowValue
 from sync.protocol.walk_rows import Slice, WalkRow
-from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
+from sync.walks.cutting import (
+    LISTING_PART,
+    LISTING_PLAN,
+    PART_POSITION,
+    Cut,
+    Listing,
+    ListingPart,
+    ListingSlice,
+    cut_listing,
+    slice_pages,
+)
 from sync.walks.handed import Handed
 from sync.walks.known import without_known
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
@@ -41,7 +51,7 @@ class Scope:
 
     container: str
     prefix: str = ""
-    since: datetime | None = None
+    since: Timestamp | None = None
 
     @property
     def cursor(self) -> str:
@@ -49,23 +59,14 @@ class Scope:
         more = digest(self.prefix, self.since.isoformat() if self.since else "", length=12)
         return f"backfill {self.container} {more}" if self.prefix or self.since else f"backfill {self.container}"
 
-    @property
-    def request(self) -> dict[str, Any]:
-        """What the walk's row keeps. Inverse of `of`."""
-        since = self.since.isoformat() if self.since else None
-        return {"container": self.container, "prefix": self.prefix, "since": since}
 
-    @classmethod
-    def of(cls, request: Mapping[str, Any]) -> Scope:
-        """Return the scope that a walk's row keeps."""
-        since = timestamp_from(request["since"])
-        return cls(container=request["container"], prefix=request["prefix"], since=since)
+_SCOPE: RowValue[Scope] = RowValue(Scope)
 
 
 def new_backfill(scope: Scope, *, rate: float | None = None) -> NewWalk:
     """Return the walk to begin for a scope; ``rate`` as in `WalkRow`."""
     action = OperatorAction.BACKFILL
-    return NewWalk(name=scope.cursor, kind=KIND, request=scope.request, action=action, rate=rate)
+    return NewWalk(name=scope.cursor, kind=KIND, request=_SCOPE.write(scope), action=action, rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +81,21 @@ class Backfill:
     listing: ObjectListing
     handed: Handed = field(default_factory=Handed)
 
-    def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
+    async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the listing; see `cut_listing`."""
-        return cut_listing(self._source(row), row.plan)
+        async for cut in cut_listing(self._source(row), LISTING_PLAN.read(row.plan, row=row.name)):
+            scope = LISTING_PART.write(cut.part) if cut.part is not None else None
+            yield Cut(position=LISTING_PLAN.write(cut.plan), scope=scope, size=cut.size, last=cut.last)
 
     def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """Iterate over what a slice names and the table does not know."""
-        return without_known(listed_slice(Scope.of(row.request), self._source(row), piece, after), s)
+        mine = ListingSlice(
+            part=_part_of(piece),
+            at=PART_POSITION.read(piece.at, row=piece.name),
+            later=[_part_of(later) for later in after],
+        )
+        since = _scope_of(row).since
+        return without_known(listed_slice(self._source(row), mine, since=since, size=piece.size), s)
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
         """Inspect an object."""
@@ -98,10 +107,18 @@ class Backfill:
         await dead_letter_delivery(change, refusal, s)
 
     def _source(self, row: WalkRow) -> Listing:
-        scope = Scope.of(row.request)
+        scope = _scope_of(row)
         return Listing(
             container=scope.container, prefix=scope.prefix, pages=self.listing, handed=self.handed, run=row.run
         )
+
+
+def _scope_of(row: WalkRow) -> Scope:
+    return _SCOPE.read(row.request, row=row.name)
+
+
+def _part_of(piece: Slice) -> ListingPart:
+    return LISTING_PART.read(piece.scope, row=piece.name)
 
 
 async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: Ingest, *, parallel: int) -> None:
@@ -124,7 +141,7 @@ async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: 
     async def pass_over(change: Change, refusal: PermanentError) -> None:  # noqa: ARG001 -- nothing is written
         walk.count(Ingested.DEAD_LETTERED.counted)
 
-    batches = without_known(listed(scope, listing, {}), s)
+    batches = without_known(_listed(scope, listing), s)
     longest = s.settings.longest_wait_seconds
     await run_walk(
         batches,
@@ -134,35 +151,44 @@ async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: 
     )
 
 
-async def listed_slice(scope: Scope, source: Listing, piece: Slice, after: Sequence[Slice]) -> AsyncIterator[Batch]:
-    """List a slice, a page a batch. What was not changed since ``scope.since`` is passed over. Only reads."""
-    async for page, following in slice_pages(source, piece, after, size=min(PAGE, piece.size + 1)):
-        yield replace(_batch(page, scope), position=following)
-
-
-async def listed(scope: Scope, listing: ObjectListing, position: Mapping[str, Any]) -> AsyncIterator[Batch]:
+async def listed_slice(
+    source: Listing, piece: ListingSlice, *, since: datetime | None, size: int
+) -> AsyncIterator[Batch]:
     """
-    List the scope from a position on, a page a batch; a token that the store no longer takes begins again.
+    List a slice, a page a batch. What was not changed since then is passed over. Only reads.
+
+    Parameters
+    ----------
+    size
+        How many objects the slice had when it was cut.
+    """
+    async for page, at in slice_pages(source, piece, size=min(PAGE, size + 1)):
+        yield replace(_batch(page, since), position=PART_POSITION.write(at))
+
+
+async def _listed(scope: Scope, listing: ObjectListing) -> AsyncIterator[Batch]:
+    """
+    List the scope, a page a batch; a token that the store no longer takes begins again.
 
     What was not changed since ``scope.since`` is passed over. Only reads.
     """
-    token = position.get("token")
+    token = None
     while True:
         try:
             page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)
         except StaleToken:
             token = None
             continue
-        yield _batch(page, scope)
+        yield _batch(page, scope.since)
         if page.token is None:
             return
         token = page.token
 
 
-def _batch(page: Page, scope: Scope) -> Batch:
-    listed = [item for item in page.objects if scope.since is None or item.last_modified >= scope.since]
+def _batch(page: Page, since: datetime | None) -> Batch:
+    listed = [item for item in page.objects if since is None or item.last_modified >= since]
     changes = [Change(object=item.object, action=Action.CREATED, etag=item.etag) for item in listed]
-    return Batch(changes=changes, position={"token": page.token}, passed=len(page.objects) - len(listed))
+    return Batch(changes=changes, passed=len(page.objects) - len(listed))
 
 
 def _inspect(walk: Walk, s: Ingest) -> Work:

@@ -13,14 +13,13 @@ they stay hundreds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sync.errors import StaleToken
 from sync.model import ListedObject, Page, digest
 from sync.ports import ObjectListing
-from sync.protocol.walk_rows import Slice
+from sync.protocol.row_values import Json, RowValue
 from sync.walks.handed import MOST, Handed
 
 SMALLEST = 250
@@ -39,14 +38,14 @@ ENDS = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """
-    Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does.
+    Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does. Both as rows keep them.
 
     ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows`` and ``needs``:
     see `Slice`.
     """
 
-    position: Mapping[str, Any]
-    scope: Mapping[str, Any] | None = None
+    position: Json
+    scope: Json | None = None
     size: int = 0
     last: bool = False
     grows: bool = False
@@ -55,8 +54,13 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stand:
-    """The slice that is being filled: from which token on, which page is next, how many objects so far and in all."""
+class ListingPlan:
+    """
+    Where cutting stands in a listing: the slice that is being filled.
+
+    ``start`` is the token that it begins at and ``token`` that of the next page, None for the beginning of the listing;
+    ``size`` counts its objects so far, and ``listed`` those of all pages.
+    """
 
     start: str | None = None
     token: str | None = None
@@ -64,13 +68,56 @@ class _Stand:
     listed: int = 0
 
     def enough(self, smallest: int) -> int:
+        """Objects at which the slice ends."""
         return max(SMALLEST, smallest, self.listed // SHARE)
 
     def page(self, smallest: int) -> int:
+        """Names of the next page."""
         return min(self.enough(smallest), LARGEST_PAGE)
 
-    def as_json(self) -> dict[str, Any]:
-        return {"start": self.start, "token": self.token, "size": self.size, "listed": self.listed}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingPart:
+    """What a slice of a listing covers: from a token on, until the first of the names that ``ends`` are digests of."""
+
+    token: str | None
+    ends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartPosition:
+    """Where the holder of a slice continues: at a token, None for the beginning of the slice; or it is ``over``."""
+
+    token: str | None = None
+    over: bool = False
+
+
+LISTING_PLAN: RowValue[ListingPlan] = RowValue(ListingPlan)
+LISTING_PART: RowValue[ListingPart] = RowValue(ListingPart)
+PART_POSITION: RowValue[PartPosition] = RowValue(PartPosition)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingCut:
+    """Where cutting stands in a listing, and the slice that ends there with its number of objects, if one does."""
+
+    plan: ListingPlan
+    part: ListingPart | None = None
+    size: int = 0
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingSlice:
+    """
+    A slice of a listing, and where its holder is.
+
+    ``later`` are parts behind it: their ends are ends of this one too, should its own be gone.
+    """
+
+    part: ListingPart
+    at: PartPosition = PartPosition()
+    later: Sequence[ListingPart] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +135,14 @@ class Listing:
     handed: Handed = field(default_factory=Handed)
     run: str = ""
 
-    def key(self, scope: Mapping[str, Any]) -> Hashable:
+    def key(self, part: ListingPart) -> Hashable:
         """Name the pages of a slice."""
-        return self.run, self.container, scope["token"], *scope["ends"]
+        return self.run, self.container, part.token, *part.ends
 
 
-async def cut_listing(source: Listing, position: Mapping[str, Any], *, smallest: int = 0) -> AsyncIterator[Cut]:
+async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) -> AsyncIterator[ListingCut]:
     """
-    Cut a listing from a position on; the last cut is marked. Only reads. An empty listing is one empty slice.
+    Cut a listing from where cutting stands; the last cut is marked. Only reads. An empty listing is one empty slice.
 
     Parameters
     ----------
@@ -109,46 +156,43 @@ async def cut_listing(source: Listing, position: Mapping[str, Any], *, smallest:
     SourceUnavailable
         The store did not answer.
     """
-    stand = _Stand(**position) if position else _Stand()
-    read: list[Page] | None = None if stand.size else []
+    read: list[Page] | None = None if plan.size else []
     while True:
         try:
-            size = stand.page(smallest)
-            page = await source.pages.page(source.container, prefix=source.prefix, token=stand.token, size=size)
+            size = plan.page(smallest)
+            page = await source.pages.page(source.container, prefix=source.prefix, token=plan.token, size=size)
         except StaleToken:
             # From the beginning: what is listed twice is known.
-            stand, read = replace(stand, start=None, token=None, size=0), []
+            plan, read = replace(plan, start=None, token=None, size=0), []
             continue
-        if stand.size >= stand.enough(smallest) and page.objects:
+        if plan.size >= plan.enough(smallest) and page.objects:
             # Only a page with names ends a slice: an empty one has nothing to know the end by.
-            size, scope = stand.size, {"token": stand.start, "ends": _ends(page)}
-            _hand(source, scope, read)
-            stand, read = replace(stand, start=stand.token, size=0), []
-            yield Cut(position=stand.as_json(), scope=scope, size=size)
+            size, part = plan.size, ListingPart(token=plan.start, ends=_ends(page))
+            _hand(source, part, read)
+            plan, read = replace(plan, start=plan.token, size=0), []
+            yield ListingCut(plan=plan, part=part, size=size)
         if read is not None:
             read.append(page)
-        stand = replace(
-            stand, token=page.token, size=stand.size + len(page.objects), listed=stand.listed + len(page.objects)
+        plan = replace(
+            plan, token=page.token, size=plan.size + len(page.objects), listed=plan.listed + len(page.objects)
         )
-        if stand.size > MOST:
+        if plan.size > MOST:
             read = None
         if page.token is None:
-            scope = {"token": stand.start, "ends": []}
-            _hand(source, scope, read)
-            yield Cut(position={}, scope=scope, size=stand.size, last=True)
+            part = ListingPart(token=plan.start, ends=())
+            _hand(source, part, read)
+            yield ListingCut(plan=ListingPlan(), part=part, size=plan.size, last=True)
             return
-        yield Cut(position=stand.as_json())
+        yield ListingCut(plan=plan)
 
 
-def _hand(source: Listing, scope: Mapping[str, Any], read: Sequence[Page] | None) -> None:
+def _hand(source: Listing, part: ListingPart, read: Sequence[Page] | None) -> None:
     """Hand on all pages of a slice; None where some of them were read by another run of cutting, or are too many."""
     if read is not None:
-        source.handed.give(source.key(scope), read)
+        source.handed.give(source.key(part), read)
 
 
-async def slice_pages(
-    source: Listing, piece: Slice, after: Sequence[Slice], *, size: int
-) -> AsyncIterator[tuple[Page, Mapping[str, Any]]]:
+async def slice_pages(source: Listing, piece: ListingSlice, *, size: int) -> AsyncIterator[tuple[Page, PartPosition]]:
     """
     List a slice from the position of its holder: pages, and where to continue after each. Only reads.
 
@@ -156,23 +200,22 @@ async def slice_pages(
 
     Parameters
     ----------
-    after
-        Later slices: their ends are ends of this one too, should its own be gone.
     size
         Names of a page at most, where it is listed here. With one more than the slice has, its end is on its first
         page.
     """
-    if piece.at.get("over"):
+    part, at = piece.part, piece.at
+    if at.over:
         return
     # Only from the beginning of the slice: later its pages may have other bounds.
-    handed = None if piece.at else source.handed.take(source.key(piece.scope))
+    handed = source.handed.take(source.key(part)) if at.token is None else None
     if handed:
         for page in handed[:-1]:
-            yield page, {"token": page.token}
-        yield handed[-1], {"over": True}
+            yield page, PartPosition(token=page.token)
+        yield handed[-1], PartPosition(over=True)
         return
-    ends = frozenset(end for part in (piece, *after) for end in part.scope["ends"])
-    token = piece.at.get("token", piece.scope["token"])
+    ends = frozenset(end for one in (part, *piece.later) for end in one.ends)
+    token = part.token if at.token is None else at.token
     while True:
         try:
             page = await source.pages.page(source.container, prefix=source.prefix, token=token, size=size)
@@ -181,17 +224,17 @@ async def slice_pages(
             continue
         before = _before(page.objects, ends)
         if before is not None or page.token is None:
-            # Noted as over, not by a token: none would stand for the beginning of the listing.
-            yield Page(objects=page.objects if before is None else before), {"over": True}
+            # Noted as over, not by a token: none would stand for the beginning of the slice.
+            yield Page(objects=page.objects if before is None else before), PartPosition(over=True)
             return
-        yield page, {"token": page.token}
+        yield page, PartPosition(token=page.token)
         token = page.token
 
 
-def _ends(page: Page) -> list[str]:
+def _ends(page: Page) -> tuple[str, ...]:
     """Choose names over the whole page: those of one folder often go together."""
     step = max(len(page.objects) // ENDS, 1)
-    return [_digest(listed) for listed in page.objects[::step][:ENDS]]
+    return tuple(_digest(listed) for listed in page.objects[::step][:ENDS])
 
 
 def _before(objects: Sequence[ListedObject], ends: frozenset[str]) -> Sequence[ListedObject] | None:

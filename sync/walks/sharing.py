@@ -334,6 +334,8 @@ async def end_walks(s: ReadFeeds) -> Board:
         As it was before.
     """
     board = await read_board(s)
+    for problem in board.unreadable:
+        s.telemetry.event("walk.unreadable", logging.WARNING, code=problem.code, detail=problem.detail)
     elsewhere = set[str]()
     for row in board.walks.values():
         if row.state is not WalkState.RUNNING or not board.is_complete(row):

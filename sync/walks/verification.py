@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from sync.config import Settings
 from sync.errors import FhirRejected, SourceGone
@@ -34,10 +35,30 @@ from sync.verify.orphans import LISTED
 from sync.verify.repair import Budget
 from sync.verify.source import PAGE
 from sync.walks.by_run import ByRun
-from sync.walks.cutting import Cut, Listing, cut_listing, slice_pages
+from sync.walks.cutting import Cut, Listing, ListingPlan, ListingSlice, cut_listing, slice_pages
 from sync.walks.handed import Handed
-from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
+from sync.walks.key_ranges import expected_studies, kind_for, studies_between
 from sync.walks.pacing import PacedMarks
+from sync.walks.verification_parts import (
+    POSITION,
+    REQUEST,
+    End,
+    Objects,
+    Part,
+    Position,
+    Removal,
+    Request,
+    Resources,
+    Stand,
+    Step,
+    Studies,
+    cut_keys,
+    cut_rest,
+    part_of,
+    position_of,
+    request_of,
+    stand_of,
+)
 from sync.walks.without_changes import WithoutChanges
 from sync.words import noun_of
 
@@ -59,12 +80,8 @@ REPAIRED_AT_ONCE = 20
 PACED_SECONDS = 10.0
 """Seconds that a batch takes at the rate that is set: a longer one would not end in the turn of a function."""
 
-OBJECTS, STUDIES, LIST, REMOVE, CLOSE = "objects", "studies", "list", "remove", "close"
-"""Parts of a round."""
-
 T = TypeVar("T")
 
-_WORTH_STUDY, _WORTH_RESOURCE = 100, 10
 _PREFIX = "repaired_"
 
 
@@ -73,16 +90,12 @@ def new_verification(plan: Plan, settings: Settings, *, rate: float | None = Non
     kind = kind_for(KIND, settings)
     options = [f"repair {plan.removals}"] if plan.repair else []
     options += [] if plan.objects else ["without source"]
-    request = {
-        "repair": plan.repair,
-        "objects": plan.objects,
-        "removals": plan.removals,
-        "containers": sorted(settings.containers),
-    }
+    containers = tuple(sorted(settings.containers))
+    request = Request(repair=plan.repair, objects=plan.objects, removals=plan.removals, containers=containers)
     return NewWalk(
         name=" ".join([kind, *options]),
         kind=kind,
-        request=request,
+        request=REQUEST.write(request),
         action=action_of(plan),
         subject="everything",
         why=reason_of(plan),
@@ -99,12 +112,6 @@ def action_of(plan: Plan) -> OperatorAction:
 def reason_of(plan: Plan) -> str:
     """Say in the audit trail how much a repair may delete."""
     return f"at most {plan.removals} {noun_of(plan.removals, 'orphan')} deleted" if plan.repair else ""
-
-
-def plan_of(row: WalkRow) -> Plan:
-    """Return what a walk's row asks for. Inverse of `new_verification`."""
-    request = row.request
-    return Plan(repair=request["repair"], objects=request["objects"], removals=request["removals"])
 
 
 def outcome_of(counts: Mapping[str, int]) -> ScanOutcome:
@@ -175,58 +182,62 @@ class Verification(WithoutChanges):
 
         A container that is not there holds nothing (yet), and its list proves nothing of its blobs.
         """
-        plan, made = plan_of(row), row.made
-        stand = {"container": 0, "at": {}, "listed": plan.objects, "ranges": 0, "range": 0, "step": 0, **row.plan}
-        containers = row.request["containers"] if plan.objects else []
-        for number in range(stand["container"], len(containers)):
-            async for cut in self._container(self._source(containers[number], row), number, stand):
-                stand, made = dict(cut.position), made + (cut.scope is not None)
-                yield cut
-        if not stand["ranges"]:
-            stand = {**stand, **await self._ranges(), "before": made}
-            yield Cut(position=stand)
-        for cut in _cut_keys(stand):
-            stand, made = dict(cut.position), made + 1
-            yield cut
-        for cut in _cut_rest(stand, plan, made):
-            yield cut
+        request, stand, made = request_of(row), stand_of(row), row.made
+        containers = request.containers if request.objects else ()
+        for container in containers[stand.container :]:
+            async for step in self._container(self._source(container, row), stand):
+                stand, made = step.stand, made + (step.part is not None)
+                yield step.cut
+        if not stand.ranges:
+            stand = replace(await self._with_ranges(stand), before=made)
+            yield Step(stand).cut
+        for step in cut_keys(stand):
+            stand, made = step.stand, made + 1
+            yield step.cut
+        for step in cut_rest(stand, request.plan, made):
+            yield step.cut
 
     async def _right_objects(self, row: WalkRow) -> Sequence[RightObjects]:
         """Return what the listings proved right; read once, for a slice of studies waits for all of them."""
         right = self.right_objects.of(row.run)
-        if not right and plan_of(row).objects:
+        if not right and request_of(row).objects:
             slices = (await read_board(self.services)).of_walk(row)
-            right += [RightObjects.of(slice_.at["right"]) for slice_ in slices if "right" in slice_.at]
+            right += [noted for piece in slices if (noted := position_of(piece).right) is not None]
         return right
 
     def _source(self, container: str, row: WalkRow) -> Listing:
         return Listing(container=container, pages=self.listing, handed=self.handed, run=row.run)
 
-    async def _container(self, source: Listing, number: int, stand: Mapping[str, Any]) -> AsyncIterator[Cut]:
-        over = {**stand, "container": number + 1, "at": {}}
+    async def _container(self, source: Listing, stand: Stand) -> AsyncIterator[Step]:
+        over = replace(stand, container=stand.container + 1, at=ListingPlan())
         try:
-            async for cut in cut_listing(source, stand["at"], smallest=NAMES):
-                scope = {"part": OBJECTS, "container": source.container, **cut.scope} if cut.scope is not None else None
-                yield replace(
-                    cut, position=over if cut.last else {**stand, "at": cut.position}, scope=scope, last=False
-                )
+            async for cut in cut_listing(source, stand.at, smallest=NAMES):
+                after = over if cut.last else replace(stand, at=cut.plan)
+                if cut.part is None:
+                    yield Step(after)
+                else:
+                    part = Objects(container=source.container, token=cut.part.token, ends=cut.part.ends)
+                    yield Step(after, part, size=cut.size)
         except SourceGone:
-            yield Cut(position={**over, "listed": False})
+            yield Step(replace(over, listed=False))
 
-    async def _ranges(self) -> dict[str, int]:
-        total = await expected_studies(self.services, first=CHUNK)
-        return {"studies": total, "ranges": min(max(math.ceil(total / STUDIES_A_SLICE), 1), MOST_RANGES)}
+    async def _with_ranges(self, stand: Stand) -> Stand:
+        studies = await expected_studies(self.services)
+        ranges = min(max(math.ceil(studies / STUDIES_A_SLICE), 1), MOST_RANGES)
+        return replace(stand, studies=studies, ranges=ranges)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: MarkDirty) -> AsyncIterator[Batch]:
         """Iterate over a slice, compared, and repaired if that is asked for and projection is not paused."""
-        if piece.at.get("over"):
+        at, part = position_of(piece), part_of(piece)
+        if at.over:
             return
-        services, plan = replace(self.services, dirty=s.dirty), plan_of(row)
-        part = _Part(
+        services, plan = replace(self.services, dirty=s.dirty), request_of(row).plan
+        work = _Work(
             row=row,
-            piece=piece,
-            after=after,
-            source=self._source(piece.scope.get("container", ""), row),
+            size=piece.size,
+            at=at,
+            later=[part_of(later) for later in after],
+            source=partial(self._source, row=row),
             s=services,
             round=Round(
                 plan,
@@ -237,63 +248,39 @@ class Verification(WithoutChanges):
                 found_in=row.run,
                 at=piece.name,
                 told=self.told.of(row.run),
-                right_objects=await self._right_objects(row) if piece.scope["part"] == STUDIES else (),
+                right_objects=await self._right_objects(row) if isinstance(part, Studies) else (),
                 repairs=plan.repair and await projection_pause(services) is None,
                 turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
             ),
         )
-        async for batch in part.batches():
+        async for batch in work.on(part):
             yield batch
 
 
-def _cut_keys(stand: Mapping[str, Any]) -> Iterator[Cut]:
-    """Cut the keys of studies into ranges of the same length, each without its first key and with its last."""
-    ranges = stand["ranges"]
-    for number in range(stand["range"], ranges):
-        scope = {"part": STUDIES, "from": bound(number, ranges), "to": bound(number + 1, ranges)}
-        yield Cut(
-            position={**stand, "range": number + 1},
-            scope={**scope, "listed": stand["listed"]},
-            size=_WORTH_STUDY * stand["studies"] // ranges,
-            needs=stand["before"],
-        )
-
-
-def _cut_rest(stand: Mapping[str, Any], plan: Plan, made: int) -> Iterator[Cut]:
-    lists = [(step, resource_type) for resource_type in LISTED for step in ((LIST, REMOVE) if plan.repair else (LIST,))]
-    steps = [*([(REMOVE, DOUBLES)] if plan.repair else []), *lists, (CLOSE, "")]
-    for number in range(stand["step"], len(steps)):
-        (part, what), last = steps[number], number + 1 == len(steps)
-        yield Cut(
-            position={**stand, "step": number + 1},
-            scope={"part": part, "what": what},
-            size=_WORTH_RESOURCE * stand["studies"] if part == LIST else 0,
-            # What is removed in one step is no drift in the next; and the end comes after all.
-            needs=made if plan.repair or last else 0,
-            last=last,
-        )
-        made += 1
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Part:
-    """What is done of a slice by one of its holders."""
+class _Work:
+    """What is done of a slice by one of its holders, from where he is ``at``; ``later`` are the slices behind it."""
 
     row: WalkRow
-    piece: Slice
-    after: Sequence[Slice]
+    size: int
+    at: Position
+    later: Sequence[Part]
     round: Round
-    source: Listing
+    source: Callable[[str], Listing]
     s: Verify
 
-    def batches(self) -> AsyncIterator[Batch]:
-        return {
-            OBJECTS: self._objects,
-            STUDIES: self._studies,
-            LIST: self._list,
-            REMOVE: self._remove,
-            CLOSE: self._close,
-        }[self.piece.scope["part"]]()
+    def on(self, part: Part) -> AsyncIterator[Batch]:
+        match part:
+            case Objects():
+                return self._objects(part)
+            case Studies():
+                return self._studies(part)
+            case Resources():
+                return self._list(part.what)
+            case Removal():
+                return self._remove(part.what)
+            case End():
+                return self._close()
 
     async def _with_known(self, read: AsyncIterator[T]) -> AsyncIterator[T]:
         """Iterate over what is read for a part, of which the first is asked for beside the known drifts."""
@@ -306,35 +293,32 @@ class _Part:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
 
-    def _batch(self, position: Mapping[str, Any], **more: int) -> Batch:
-        return Batch(position=position, counts=counts_of(self.round.take(), **more))
+    def _batch(self, position: Position, **more: int) -> Batch:
+        return Batch(position=POSITION.write(position), counts=counts_of(self.round.take(), **more))
 
-    async def _objects(self) -> AsyncIterator[Batch]:
-        container = self.source.container
-        after = [slice_ for slice_ in self.after if slice_.scope.get("container") == container]
-        size = min(PAGE, self.piece.size + 1)
+    async def _objects(self, part: Objects) -> AsyncIterator[Batch]:
+        later = [other for other in self.later if isinstance(other, Objects) and other.container == part.container]
+        piece = ListingSlice(part=part, at=self.at, later=later)
+        pages = slice_pages(self.source(part.container), piece, size=min(PAGE, self.size + 1))
         # Noted with the position, and moved with it: who goes on with the slice goes on with what it proved.
-        noted = self.piece.at.get("right")
-        right = RightObjects.of(noted) if noted else RightObjects(since=self.s.clock.now())
-        async for page, following in self._with_known(slice_pages(self.source, self.piece, after, size=size)):
+        right = self.at.right or RightObjects(since=self.s.clock.now())
+        async for page, at in self._with_known(pages):
             right = right.with_these(await self.round.objects(page.objects))
-            yield self._batch({**following, "right": right.as_json()}, objects=len(page.objects))
+            yield self._batch(Position(token=at.token, over=at.over, right=right), objects=len(page.objects))
 
-    async def _studies(self) -> AsyncIterator[Batch]:
-        scope, repairs = self.piece.scope, self.round.repairs
-        begin, size = self.piece.at.get("after", scope["from"]), REPAIRED_AT_ONCE if repairs else CHUNK
+    async def _studies(self, part: Studies) -> AsyncIterator[Batch]:
+        size = REPAIRED_AT_ONCE if self.round.repairs else CHUNK
         if self.row.rate is not None:
             size = max(round(min(size, self.row.rate * PACED_SECONDS)), 1)
-        async for chunk in self._with_known(studies_between(begin, scope["to"], self.s, size=size)):
-            listed, deferring = scope["listed"], self.round.plan.repair
+        async for chunk in self._with_known(studies_between(self.at.after or part.begin, part.end, self.s, size=size)):
             studies = [record.study for record in chunk]
-            await self.round.studies(studies, Budget(0), listed=listed, deferring=deferring)
-            yield self._batch({"after": studies[-1].key})
+            deferring = self.round.plan.repair
+            await self.round.studies(studies, Budget(0), listed=part.listed, deferring=deferring)
+            yield self._batch(Position(after=studies[-1].key))
 
-    async def _list(self) -> AsyncIterator[Batch]:
+    async def _list(self, what: str) -> AsyncIterator[Batch]:
         await self.round.judge.load()
-        what, kept = self.piece.scope["what"], self.piece.at.get("link")
-        link = kept
+        link = kept = self.at.link
         while True:
             try:
                 page = await self.round.page(what, link)
@@ -345,49 +329,56 @@ class _Part:
                 continue
             await self.round.resources(page.resources)
             link = page.following
-            yield self._batch({"link": link} if link else {"over": True}, resources=len(page.resources))
+            yield self._batch(Position(link=link or None, over=not link), resources=len(page.resources))
             if not link:
                 return
 
-    async def _remove(self) -> AsyncIterator[Batch]:
+    async def _remove(self, what: str) -> AsyncIterator[Batch]:
         if not self.round.repairs:
             return  # projection has been paused: what was found is left
         await self.round.judge.load()
-        what, after, plan = self.piece.scope["what"], self.piece.at.get("after", ""), self.round.plan
-        noted = await noted_removable(self.row.run, self.s, most=plan.removals, after=after)
+        most = self.round.plan.removals
+        noted = await noted_removable(self.row.run, self.s, most=most, after=self.at.after)
         removable = noted.get(what, Removable(what=what))
-        left, counted = await self._left(noted), await self._counted(what)
+        left, counted = await self._left(what, noted), await self._counted(what)
         if removable.number > counted:
             # Noted by a worker that had lost its slice, while the other one met the study at work. After a kill it
             # would not show how many of them are gone, so the next round deletes them.
-            yield Batch(position={"over": True}, counts={"not_removed": removable.number})
+            yield Batch(position=POSITION.write(_OVER), counts={"not_removed": removable.number})
             return
         if what == DOUBLES:
             done = remove_doubles(removable, left - max(counted - removable.number, 0), self.round, self.s)
         elif counted > left:
-            yield Batch(position={"over": True}, counts={"not_removed": removable.number})
+            yield Batch(position=POSITION.write(_OVER), counts={"not_removed": removable.number})
             return
         else:
             done = remove_orphans(removable, self.round, self.s)
         async for subject in done:
-            yield self._batch({"after": subject})
+            yield self._batch(Position(after=subject))
 
-    async def _left(self, noted: Mapping[str, Removable]) -> int:
+    async def _left(self, what: str, noted: Mapping[str, Removable]) -> int:
         """Return how many resources may still be deleted, after the steps before: what was found and is gone counts."""
         order = (DOUBLES, *LISTED)
-        before = order[: order.index(self.piece.scope["what"])]
+        before = order[: order.index(what)]
         gone = [await self._counted(step) - (noted[step].number if step in noted else 0) for step in before]
         return self.round.plan.removals - sum(max(number, 0) for number in gone)
 
     async def _counted(self, what: str) -> int:
         """Return how many the round found; from rows of slices that are done, so that a kill changes nothing."""
         slices = (await read_board(self.s)).of_walk(self.row)
-        part = (STUDIES, None) if what == DOUBLES else (LIST, what)
-        counted = [slice_ for slice_ in slices if (slice_.scope["part"], slice_.scope.get("what")) == part]
-        return sum(slice_.counts.get("deferred", 0) for slice_ in counted)
+        counted = [piece for piece in slices if _finds(part_of(piece), what)]
+        return sum(piece.counts.get("deferred", 0) for piece in counted)
 
     async def _close(self) -> AsyncIterator[Batch]:
         await self.round.judge.load()
         left, kept = await close_round(self.row.run, self.round, self.s)
         self.round.outcome.busy = 0  # counted when they were met
-        yield self._batch({"over": True}, kept=kept, **{name_of(kind): number for kind, number in left.items()})
+        yield self._batch(_OVER, kept=kept, **{name_of(kind): number for kind, number in left.items()})
+
+
+_OVER = Position(over=True)
+
+
+def _finds(part: Part, what: str) -> bool:
+    """Whether such a part finds what is removed under that name."""
+    return isinstance(part, Studies) if what == DOUBLES else part == Resources(what=what)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sync.errors import UnreadableRow
 from sync.model import RECONCILE_CURSOR, Cursor, dicom_cursor, orthanc_cursor
 from sync.operators.access import refuse_readers
 from sync.operators.walks import title_of, walks_on
 from sync.ports import Audited, Jobs
 from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
-from sync.replay.requests import parse_kept
+from sync.replay.requests import request_of
 from sync.walks import backfill, exporting, verification
 from sync.web.exchange import number_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
@@ -111,7 +112,10 @@ def _moved(cursor: Cursor) -> float:
 def _what(row: WalkRow) -> str:
     if not is_replay(row):
         return title_of(row)
-    request = parse_kept(row.request)
+    try:
+        request = request_of(row)
+    except UnreadableRow:
+        return title_of(row)
     if request.study is not None:
         return "one study"
     start, end = (time.isoformat(" ", "minutes")[:16] if time else "" for time in (request.start, request.end))

@@ -41,6 +41,7 @@ CHAIN = (
     "sync.verify.judge",
     "sync.verify.full_scan",
     "sync.verify.closing",
+    "sync.walks.verification_parts",
     "sync.walks.verification",
 )
 """Modules that import one another in this order."""

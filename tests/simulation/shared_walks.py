@@ -26,6 +26,7 @@ from tests.worlds import MemoryWorld
 
 CHAIN = (
     "sync.protocol.walk_rows",
+    "sync.protocol.walk_states",
     "sync.operators.walks",
     "sync.walks.cutting",
     "sync.walks.backfill",

@@ -8,13 +8,13 @@ and go, workers are killed after any page, and the walk is begun anew.
 import asyncio
 import os
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from sync.model import ObjectRef
-from sync.protocol.walk_rows import Slice
 from sync.testing.objects import MemoryObjects
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_walks import real
@@ -33,11 +33,21 @@ class Process:
         self.cutting, self.run, self.made = None, "", 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A slice as its row has it; it is of the module under test."""
+
+    slice: Any
+    last: bool
+    done: bool = False
+
+
 class Schedule:
     """One run after the other over one container."""
 
     def __init__(self, seed, modules):
         self.rng, self.modules = random.Random(seed), modules
+        self.cutting = modules["sync.walks.cutting"]
         self.chance = self.rng.random
         self.store = MemoryObjects()
         self.names = [f"{number:02}" for number in range(14)]
@@ -64,7 +74,7 @@ class Schedule:
 
     def _begin(self):
         self.begun += 1
-        self.run, self.slices, self.plan = f"run {self.begun}", [], {}
+        self.run, self.slices, self.plan = f"run {self.begun}", [], self.cutting.ListingPlan()
         self.due, self.seen = {ref.name for ref in self.store.refs()}, set()
 
     def _begin_at_times(self, _process):
@@ -88,16 +98,15 @@ class Schedule:
                 return
             process.run, process.made = self.run, len(self.slices)
             source = self._source(process, self.run)
-            process.cutting = self.modules["sync.walks.cutting"].cut_listing(source, self.plan)
+            process.cutting = self.cutting.cut_listing(source, self.plan)
         cut = await anext(process.cutting)
         if process.run != self.run or len(self.slices) != process.made:
             process.cutting = None  # the slice is there, or the walk has changed: another one cuts
             return
-        if cut.scope is not None:
-            of = {"walk": "w", "run": self.run, "scope": cut.scope, "size": cut.size, "following": cut.position}
-            self.slices.append(Slice(name=f"slice {process.made}", last=cut.last, **of))
+        if cut.part is not None:
+            self.slices.append(Part(slice=self.cutting.ListingSlice(part=cut.part), last=cut.last))
             process.made += 1
-        self.plan = cut.position
+        self.plan = cut.plan
         if cut.last or self.chance() < 0.3:
             process.cutting = None
 
@@ -105,22 +114,18 @@ class Schedule:
         number = self.rng.choice([n for n, piece in enumerate(self.slices) if not piece.done] or [None])
         if number is None:
             return
-        pages = self.modules["sync.walks.cutting"].slice_pages(
-            self._source(process, self.run),
-            self.slices[number],
-            self.slices[number + 1 :],
-            size=self.rng.choice((1, 3)),
-        )
-        async for page, following in pages:
+        piece = self.slices[number]
+        later = [other.slice.part for other in self.slices[number + 1 :]]
+        source, size = self._source(process, self.run), self.rng.choice((1, 3))
+        async for page, at in self.cutting.slice_pages(source, replace(piece.slice, later=later), size=size):
             self.seen |= {listed.object.name for listed in page.objects}
-            self.slices[number] = replace(self.slices[number], at=following)
+            self.slices[number] = replace(piece, slice=replace(piece.slice, at=at))
             if self.chance() < 0.2:
                 return  # killed, and only its position is left
         self.slices[number] = replace(self.slices[number], done=True)
 
     def _source(self, process, run):
-        listing = self.modules["sync.walks.cutting"].Listing
-        return listing(container="dicom", pages=self.store, handed=process.handed, run=run)
+        return self.cutting.Listing(container="dicom", pages=self.store, handed=process.handed, run=run)
 
     def _ref(self, name):
         return ObjectRef(account="memory", container="dicom", name=name)
@@ -142,14 +147,14 @@ def test_what_is_there_all_the_time_is_in_the_pages_of_a_slice():
 
 
 MUTANTS = {
-    "pages are handed on only if cutting has read all of the slice": ("None if stand.size else []", "[]"),
+    "pages are handed on only if cutting has read all of the slice": ("None if plan.size else []", "[]"),
     "the next slice begins with the page that ended this one": (
-        "start=stand.token, size=0)",
+        "start=plan.token, size=0)",
         "start=page.token, size=0)",
     ),
     "where a slice goes on is noted after each of its pages": (
-        'yield page, {"token": page.token}\n        yield handed',
-        'yield page, {"over": True}\n        yield handed',
+        "yield page, PartPosition(token=page.token)\n        yield handed",
+        "yield page, PartPosition(over=True)\n        yield handed",
     ),
 }
 
@@ -202,7 +207,7 @@ async def cut_elsewhere(scene):
     """A process reads a page and loses its lease; another one cuts, by then with an object less."""
     first, second = scene.processes
     await scene._cut(first)
-    scene.plan = {}  # which it did not get to note
+    scene.plan = scene.cutting.ListingPlan()  # which it did not get to note
     scene.replaced("b")
     await scene._cut(second)
     await scene._cut(second)
@@ -218,7 +223,7 @@ SCENES = {
     ),
     "pages of a slice with another end are not those of this one": (
         cut_elsewhere,
-        ('scope["token"], *scope["ends"]', 'scope["token"]'),
+        ("part.token, *part.ends", "part.token"),
     ),
 }
 

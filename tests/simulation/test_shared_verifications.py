@@ -51,8 +51,8 @@ MUTANTS = (
     ),
     Mutant(
         "each range of keys begins where the one before ends",
-        "sync.walks.verification",
-        (('"to": bound(number + 1, ranges)', '"to": bound(number + 1, ranges + 1)'),),
+        "sync.walks.verification_parts",
+        (("end=bound(number + 1, ranges)", "end=bound(number + 1, ranges + 1)"),),
     ),
     Mutant(
         "the objects of a study need no look only where listings proved all of them right",

@@ -71,8 +71,8 @@ MUTANTS = (
         "sync.walks.cutting",
         (
             (
-                "stand, read = replace(stand, start=stand.token, size=0), []",
-                "stand, read = replace(stand, start=page.token, size=0), []",
+                "plan, read = replace(plan, start=plan.token, size=0), []",
+                "plan, read = replace(plan, start=page.token, size=0), []",
             ),
         ),
     ),
@@ -151,7 +151,7 @@ REPLAY_MUTANTS = (
     ),
     Mutant(
         "asked for again, a replay works once more on slices that may have grown",
-        "sync.protocol.walk_rows",
+        "sync.protocol.walk_states",
         (("(piece.done or piece.holder)", "False"),),
     ),
 )

@@ -16,8 +16,8 @@ from sync.cli import app, user
 from sync.model import StudyRef
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import pause_projection, resume_projection
-from sync.replay.jobs import begin_replay, cursor_of, kinds_of
-from sync.replay.requests import ReplayRequest
+from sync.replay.jobs import begin_replay, kinds_of
+from sync.replay.requests import ReplayRequest, cursor_of
 from sync.web.exchange import Request as HttpRequest
 from sync.web.replays import start_replay
 from tests.unit.web.test_dashboard import post

@@ -8,9 +8,9 @@ import pytest
 from sync.feeds import read_dicom_feed
 from sync.model import FhirWrite
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
-from sync.replay.jobs import begin_replay, cursor_of, kinds_of, replays
+from sync.replay.jobs import begin_replay, kinds_of, replays
 from sync.replay.preview import counted, preview_replay
-from sync.replay.requests import ReplayRequest
+from sync.replay.requests import ReplayRequest, cursor_of
 from sync.replay.sources import DicomServiceSource
 from sync.walks import walk
 from sync.walks.sharing import cut_walk

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.errors import Contention, FeedMalformed, SourceUnavailable, StoreUnavailable
+from sync.errors import Contention, FeedMalformed, SourceUnavailable, StoreUnavailable, UnreadableRow
 from sync.model import FhirWrite
 from sync.operators.walks import Deed, control_walk
 from sync.protocol.walk_rows import WalkState, end_walk, read_board
-from sync.replay.jobs import begin_replay, cursor_of, kinds_of, replays
+from sync.replay.jobs import begin_replay, kinds_of, replays
+from sync.replay.parts import route_of
 from sync.replay.preview import counted, preview_replay
-from sync.replay.requests import ReplayRequest
+from sync.replay.requests import ReplayRequest, cursor_of
 from sync.replay.sources import Blobs
 from sync.testing.feed import MemoryBlobFeed
 from sync.walks import walk
@@ -104,7 +105,7 @@ async def test_events_that_were_lost_are_made_good(w):
     w.note(w.put("b", sop="2.25.101"))
     w.note(w.put("c", study="2.25.2", sop="2.25.201"))
     row, counts = await w.compared(w.window())
-    assert (row.state, row.plan, counts) == (WalkState.DONE, {"route": "feed"}, {"synced": 3, "studies": 2})
+    assert (row.state, route_of(row), counts) == (WalkState.DONE, "feed", {"synced": 3, "studies": 2})
     assert w.imaging_study()["numberOfInstances"] == 2
     assert w.imaging_study(OTHER)["numberOfInstances"] == 1
 
@@ -277,7 +278,7 @@ async def test_an_account_without_a_feed_is_listed(w):
     w.put("a")
     w.feed.present = False
     row, counts = await w.compared(w.window())
-    assert (row.plan, row.unit, counts) == ({"route": "listing"}, "objects", {"synced": 1, "studies": 1})
+    assert (route_of(row), row.unit, counts) == ("listing", "objects", {"synced": 1, "studies": 1})
 
 
 async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
@@ -520,7 +521,7 @@ async def test_a_feed_that_is_gone_after_it_was_cut_fails_the_replay_and_the_nex
     row, _ = await w.compared(w.window())
     assert (row.state, row.problem) == (WalkState.FAILED, "feed.missing")
     row, counts = await w.compared(w.window())
-    assert (row.state, row.plan["route"], counts["synced"]) == (WalkState.DONE, "listing", 1)
+    assert (row.state, route_of(row), counts["synced"]) == (WalkState.DONE, "listing", 1)
 
 
 async def test_an_outage_interrupts_a_worker_and_the_next_one_goes_on(w):
@@ -627,3 +628,15 @@ async def test_a_preview_says_what_a_replay_does_and_writes_nothing_anywhere(w):
     await w.compared(w.window())
     assert len(set(w.versions()) ^ ids) >= 4
     assert (await w.previewed(w.window()))[1]["studies"] == {"unchanged": 5}
+
+
+async def test_a_replay_of_another_shape_is_named_and_hides_no_other(w):
+    for request in (w.window(), ReplayRequest(source="blob", study=STUDY)):
+        await begin_replay(request, w.services, who="ada")
+    stored = await w.services.cursors.read(cursor_of(w.window()))
+    spoilt = {**stored.value.position["request"], "from": "tomorrow"}
+    position = {**stored.value.position, "request": spoilt}
+    await w.services.cursors.write(replace(stored.value, position=position), stored.etag)
+    assert [told["study"] is not None for told in await replays(w.services)] == [True]
+    with pytest.raises(UnreadableRow, match=f"row {cursor_of(w.window())}: from "):
+        await cut_walk(await read_walk(cursor_of(w.window()), w.services), w.kinds, w.services, until=math.inf)

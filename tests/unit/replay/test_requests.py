@@ -6,7 +6,8 @@ import pytest
 
 from sync.errors import BadReplay
 from sync.model import StudyRef
-from sync.replay.requests import ReplayRequest, as_json, parse_kept, parse_request
+from sync.protocol.walk_rows import WalkRow
+from sync.replay.requests import ReplayRequest, as_kept, cursor_of, parse_request, request_of
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -76,4 +77,6 @@ def test_what_is_kept_comes_back_as_it_was():
         ReplayRequest(source="dicom", start=NOW),
         ReplayRequest(source="blob", study=StudyRef(study_instance_uid="1.2", partition="p")),
     ):
-        assert parse_kept(as_json(request)) == request
+        row = WalkRow(name=cursor_of(request), kind="replay", request=as_kept(request), run="r", began=NOW)
+        assert request_of(row) == request
+        assert row.id == request.id

@@ -7,6 +7,7 @@ import pytest
 
 from sync.errors import SourceUnavailable, StoreUnavailable
 from sync.model import DriftKind, StudyRef
+from sync.protocol.row_values import RowValue
 from sync.verify import batches
 from sync.verify.source import GRACE
 from sync.verify.studies import check_study
@@ -97,7 +98,8 @@ async def test_what_several_processes_listed_of_a_study_adds_up(w):
     study, keys = StudyRef(study_instance_uid="2.25.1"), [ref.key for ref in refs_of(w, 0)]
     listed = (await w.store.objects.page("dicom")).objects
     parts = [await listing_of(w, listed[:7]), await listing_of(w, listed[7:])]
-    noted = [batches.RightObjects.of(json.loads(json.dumps(part.as_json()))) for part in parts]
+    kept = RowValue(batches.RightObjects)
+    noted = [kept.read(json.loads(json.dumps(kept.write(part))), row="r") for part in parts]
     assert noted == parts
     assert batches.all_are_right(study, keys, noted, w.clock.now())
     assert not batches.all_are_right(study, keys, noted[:1], w.clock.now())

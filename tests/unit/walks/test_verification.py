@@ -26,6 +26,7 @@ from sync.walks.key_ranges import kind_for
 from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.verification import KIND, Verification, new_verification, outcome_of
+from sync.walks.verification_parts import Stand, cut_keys
 from tests.walking import finished, verified
 from tests.worlds import STUDY, MemoryWorld, ehr_study
 
@@ -85,7 +86,7 @@ async def test_a_comparison_lists_containers_before_studies_and_ends_after_all(w
         ("studies", None),
         ("list", "ImagingStudy"),
         ("list", "Patient"),
-        ("close", ""),
+        ("close", None),
     ]
     assert [piece.scope["part"] for piece in board.free_of(row, w.clock.now())] == [
         "objects",
@@ -104,7 +105,7 @@ async def test_a_repair_goes_in_order(w):
         ("remove", "ImagingStudy"),
         ("list", "Patient"),
         ("remove", "Patient"),
-        ("close", ""),
+        ("close", None),
     ]
     assert [piece.needs for piece in board.of_walk(row)] == list(range(8))
     assert title_of(row) == "verify with repair"
@@ -201,11 +202,11 @@ async def test_a_link_that_has_expired_begins_the_list_again(w):
 @given(total=st.integers(0, 200_000), keys=st.lists(st.text("0123456789abcdef", min_size=40, max_size=40), max_size=50))
 def test_each_study_is_in_exactly_one_range_of_keys(total, keys):
     ranges = min(max(math.ceil(total / verification.STUDIES_A_SLICE), 1), verification.MOST_RANGES)
-    stand = {"range": 0, "ranges": ranges, "studies": total, "listed": True, "before": 0}
-    cuts = list(verification._cut_keys(stand))
-    assert cuts[-1].position["range"] == ranges
+    steps = list(cut_keys(Stand(ranges=ranges, studies=total)))
+    assert steps[-1].stand.range == ranges
     for key in [*keys, "0" * 40, "f" * 40]:
-        holding = [one for one in cuts if key > one.scope["from"] and (not one.scope["to"] or key <= one.scope["to"])]
+        parts = [step.part for step in steps]
+        holding = [part for part in parts if key > part.begin and (not part.end or key <= part.end)]
         assert len(holding) == 1
 
 
@@ -215,9 +216,9 @@ async def test_the_number_of_studies_is_told_from_the_first_keys(monkeypatch):
     for number in range(1000):
         study = StudyRef(study_instance_uid=f"2.25.{number}")
         w.store.projections.table.upsert(study.key, Projection(study=study, fhir_id=study_id(study), instances=1))
-    told = await kind_of(w)._ranges()
-    assert 500 < told["studies"] < 2000
-    assert told["ranges"] == math.ceil(told["studies"] / verification.STUDIES_A_SLICE)
+    stand = await kind_of(w)._with_ranges(Stand())
+    assert 500 < stand.studies < 2000
+    assert stand.ranges == math.ceil(stand.studies / verification.STUDIES_A_SLICE)
 
 
 def test_a_study_is_worth_a_hundred_objects_of_a_list():

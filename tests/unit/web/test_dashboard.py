@@ -19,8 +19,8 @@ from sync.monitoring.history import floor
 from sync.operators.pause import pause_projection, projection_pause
 from sync.operators.walks import begin_walk
 from sync.protocol.removals import may_remove
-from sync.replay.jobs import begin_replay, cursor_of, kinds_of
-from sync.replay.requests import ReplayRequest
+from sync.replay.jobs import begin_replay, kinds_of
+from sync.replay.requests import ReplayRequest, cursor_of
 from sync.replay.sources import Blobs
 from sync.telemetry.instruments import OBJECT_OUTCOME, OBJECTS
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, MeasurementKey, MetricRow, single

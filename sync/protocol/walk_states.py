@@ -1,0 +1,71 @@
+"""
+Changes of a walk by operators: its state, and slices that are to be worked on once more.
+
+Called by `sync.operators.walks`. Each change is of one row under its ETag, so a worker that holds the row's lease finds
+out at its next write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from sync.ports import Jobs
+from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.walk_rows import Board, Slice, WalkRow, WalkState, read_board, write_walk
+
+
+async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
+    """
+    Bring a walk from one state into another, and tell whether it was in one of those given. Idempotent.
+
+    Raises
+    ------
+    Contention
+        Other writers kept coming first.
+    """
+
+    async def change() -> bool:
+        stored = await s.cursors.read(name)
+        row = WalkRow.of(stored.value) if stored is not None else None
+        if row is None or row.state not in states:
+            return False
+        board = await read_board(s)
+        await write_walk(_brought(row, states[row.state], board, s.clock.now()), stored, s)
+        return True
+
+    return await retry_on_conflict(change, subject="a walk")
+
+
+def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> WalkRow:
+    if state is WalkState.RUNNING:
+        return replace(row, state=state, since=now, before=board.units_done(row))
+    if state is WalkState.PAUSED:
+        return replace(row, state=state, since=None)
+    return replace(row, state=state, counts=board.progress(row, now).counts)
+
+
+async def reopen_growing(row: WalkRow, s: Jobs) -> None:
+    """
+    Have those slices of a walk that may have grown worked on once more, from where they are. Idempotent.
+
+    Who works on one loses it at the next batch: what was read before may lack what has come since.
+
+    Raises
+    ------
+    Contention
+        Other writers kept coming first.
+    """
+
+    async def reopen(name: str) -> None:
+        stored = await s.cursors.read(name)
+        piece = Slice.of(stored.value) if stored is not None else None
+        if stored is not None and piece is not None and (piece.done or piece.holder):
+            position = replace(piece, done=False).position
+            await s.cursors.write(replace(stored.value, position=position, holder="", held_until=None), stored.etag)
+
+    for piece in (await read_board(s)).of_walk(row):
+        if piece.grows:
+            await retry_on_conflict(partial(reopen, piece.name), subject="a slice")
