@@ -13,17 +13,21 @@ Only an empty page is the end, not a short one: services may return fewer entrie
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from sync.dicom.feed_entries import FEED, Entry, entries_of
 from sync.dicom.inspect import UNAVAILABLE
 from sync.errors import SourceUnavailable
-from sync.model import Batch, Change, ObjectRef
-from sync.model.timestamps import timestamp_from
+from sync.model import Batch, Change, ObjectRef, dicom_cursor
+from sync.model.timestamps import Timestamp
 from sync.ports import ChangeFeed, Reject
 from sync.protocol.dead_letters import dead_letter_message
+from sync.protocol.row_values import Json, RowValue
 
 LIMIT = 200
 """Entries a page, the most that the service gives."""
@@ -36,6 +40,24 @@ SKEW = timedelta(minutes=5)
 
 LONGEST_WINDOW = 2000
 """Rows to skip at most before the window begins again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """
+    Where reading stands: ``until`` the highest timestamp, from ``start`` on, with the highest ``sequence``.
+
+    It is the same ``since`` then; ``closed`` once no earlier row can still appear.
+    """
+
+    until: Timestamp | None = None
+    start: Annotated[Timestamp | None, Field(alias="from")] = None
+    sequence: int = 0
+    since: Timestamp | None = None
+    closed: bool = False
+
+
+_POSITION: RowValue[FeedPosition] = RowValue(FeedPosition)
 
 
 async def pages(
@@ -91,7 +113,7 @@ async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> da
     return start if at is None else max(start, at)
 
 
-async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> AsyncIterator[Batch]:
+async def batches(feed: ChangeFeed, kept: Json, s: Reject) -> AsyncIterator[Batch]:
     """
     Read the feed from a position on; each batch tells the position once its changes are dealt with.
 
@@ -102,22 +124,26 @@ async def batches(feed: ChangeFeed, position: Mapping[str, Any], s: Reject) -> A
     SourceUnavailable
         The service did not answer as it should.
     """
-    now = s.clock.now()
-    until = timestamp_from(position.get("until"))
-    reached, sequence = until, position.get("sequence") or 0
-    moving = {"since": now.isoformat(), "closed": False}
-    start = until if position.get("closed") else timestamp_from(position.get("from"))
+    now, before = s.clock.now(), _POSITION.read(kept, row=dicom_cursor(feed.account))
+    reached, sequence = before.until, before.sequence
+    moving = replace(before, since=now, closed=False)
+    start = before.until if before.closed else before.start
     async for entries in pages(feed, start=start, end=None, metadata=s.settings.dicom_header != "always"):
         # Before the batch is yielded: its position moves past these entries, and nothing else remembers them.
         await _dead_letter_bad(entries, feed.account, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)
         sequence = max((change.sequence or 0 for change in changes), default=sequence)
-        moved = moving if reached != until else _still(position)
-        following = _position(reached, until, now, sequence)
-        yield Batch(changes=changes, position={**following, **moved}, passed=len(entries) - len(changes))
-    resting = moving if reached != until else _at_rest(position, now)
-    yield Batch(position={**_position(reached, until, now, sequence), **resting})
+        moved = moving if reached != before.until else before
+        position = _POSITION.write(_reached(reached, moved, before.until, now, sequence))
+        yield Batch(changes=changes, position=position, passed=len(entries) - len(changes))
+    resting = moving if reached != before.until else _at_rest(before, now)
+    yield Batch(position=_POSITION.write(_reached(reached, resting, before.until, now, sequence)))
+
+
+def sequence_in(kept: Json, account: str) -> int:
+    """Return the highest sequence that was read, by the position of the feed's cursor; 0 where none was."""
+    return _POSITION.read(kept, row=dicom_cursor(account)).sequence
 
 
 def latest(entries: Iterable[Entry]) -> list[Change]:
@@ -142,28 +168,25 @@ def _times(entries: Iterable[Entry], now: datetime) -> list[datetime]:
     return [min(entry.at, now) for entry in entries if entry.at is not None]
 
 
-def _position(reached: datetime | None, before: datetime | None, began: datetime, sequence: int) -> dict[str, Any]:
+def _reached(
+    reached: datetime | None, moved: FeedPosition, before: datetime | None, began: datetime, sequence: int
+) -> FeedPosition:
     """
-    Return the position after a run that has reached ``reached``.
+    Return the position after a run that has reached ``reached``, otherwise like ``moved``.
 
     The row ``before`` existed when the run began: so no row that is older by the overlap can still appear behind it.
     """
     if reached is None:
-        return {"until": None, "from": None, "sequence": sequence}
+        return replace(moved, until=None, start=None, sequence=sequence)
     settled = max(before - OVERLAP, began - SKEW) if before is not None else began - SKEW
     start = min(reached - OVERLAP, settled)
-    return {"until": reached.isoformat(), "from": start.isoformat(), "sequence": sequence}
+    return replace(moved, until=reached, start=start, sequence=sequence)
 
 
-def _still(position: Mapping[str, Any]) -> dict[str, Any]:
-    return {"since": position.get("since"), "closed": bool(position.get("closed"))}
-
-
-def _at_rest(position: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Return whether the last row is so old that no earlier one can still appear."""
-    since = timestamp_from(position.get("since"))
-    closed = bool(position.get("closed")) or (since is not None and now - since >= OVERLAP)
-    return {"since": position.get("since"), "closed": closed}
+def _at_rest(position: FeedPosition, now: datetime) -> FeedPosition:
+    """Note whether the last row is so old that no earlier one can still appear."""
+    since = position.since
+    return replace(position, closed=position.closed or (since is not None and now - since >= OVERLAP))
 
 
 async def _dead_letter_bad(entries: Iterable[Entry], account: str, s: Reject) -> None:

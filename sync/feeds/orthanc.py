@@ -13,14 +13,16 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sync.errors import SourceUnavailable
 from sync.events.fields import sequence_from
-from sync.model import Action, Batch, Change, Locator, ObjectRef
+from sync.model import Action, Batch, Change, Locator, ObjectRef, orthanc_cursor
+from sync.model.timestamps import Timestamp
 from sync.ports import Ingest, Locate, OrthancServer
+from sync.protocol.row_values import Json, RowValue
 from sync.walks.walk import AHEAD
 
 LIMIT = 500
@@ -34,6 +36,22 @@ CHECK_WITHOUT_COUNT = timedelta(minutes=1)
 
 _BATCH = 200
 _INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesPosition:
+    """
+    Where reading stands: the number of the last change that was read.
+
+    ``count`` is how many instances the server should have by the changes, and ``checked`` when the lists were compared.
+    """
+
+    since: int = 0
+    count: int | None = None
+    checked: Timestamp | None = None
+
+
+_POSITION: RowValue[ChangesPosition] = RowValue(ChangesPosition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ def _change(entry: Mapping[str, Any], server: OrthancServer) -> Change | None:
         return None
 
 
-async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest) -> AsyncIterator[Batch]:
+async def batches(server: OrthancServer, kept: Json, s: Ingest) -> AsyncIterator[Batch]:
     """
     Read the changes from a position on, then compare the lists for deletions; each batch has its position.
 
@@ -95,39 +113,39 @@ async def batches(server: OrthancServer, position: Mapping[str, Any], s: Ingest)
     SourceUnavailable
         The server did not answer as it should.
     """
-    now = s.clock.now()
-    since, carried = position.get("since") or 0, {key: position.get(key) for key in ("count", "checked")}
-    expected = carried["count"]
+    now, position = s.clock.now(), _POSITION.read(kept, row=orthanc_cursor(server.account))
+    expected = position.count
     under_way: deque[ObjectRef] = deque(maxlen=LIMIT * (AHEAD + 1))
     while True:
+        since = position.since
         page = changes_of(await server.changes(since, LIMIT), server, since)
         if page.last is not None and page.last < since and not (page.last == 0 and await server.count()):
             s.telemetry.event("feed.restarted", logging.WARNING, at=since)
-            since, carried, expected = 0, {}, None
+            position, expected = ChangesPosition(), None
             continue
         if page.reached <= since:
             break
         if expected is not None:
             expected += await _unknown(page.changes, s)
         under_way.extend(change.object for change in page.changes)
-        since, carried = page.reached, {**carried, "count": expected}
+        position = replace(position, since=page.reached, count=expected)
         passed = page.entries - len(page.changes)
-        yield Batch(changes=page.changes, position={"since": since, **carried}, passed=passed)
+        yield Batch(changes=page.changes, position=_POSITION.write(position), passed=passed)
     # After the last page: what is stored meanwhile can hide a deletion until the next check, but never invents one.
     count = await server.count()
-    if _is_due(carried.get("checked"), expected, count, now):
+    if _is_due(position.checked, expected, count, now):
         async for batch in _compared(server, s, under_way):
             # ``checked`` stays as it was until the whole comparison is done, so that a crash compares again.
-            yield Batch(changes=batch, position={"since": since, **carried})
-        carried = {"checked": now.isoformat(), "count": count}
-    yield Batch(position={"since": since, **carried})
+            yield Batch(changes=batch, position=_POSITION.write(position))
+        position = replace(position, checked=now, count=count)
+    yield Batch(position=_POSITION.write(position))
 
 
-def _is_due(checked: Any, expected: int | None, count: int | None, now: datetime) -> bool:
-    if not isinstance(checked, str) or (count is not None and (expected is None or count < expected)):
+def _is_due(checked: datetime | None, expected: int | None, count: int | None, now: datetime) -> bool:
+    if checked is None or (count is not None and (expected is None or count < expected)):
         return True
     every = CHECK_WITHOUT_COUNT if count is None else CHECK_EVERY
-    return now - datetime.fromisoformat(checked) >= every
+    return now - checked >= every
 
 
 async def _unknown(changes: Iterable[Change], s: Locate) -> int:

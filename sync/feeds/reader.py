@@ -12,16 +12,30 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
-from sync.errors import Contention, SourceUnavailable
+from sync.errors import Contention, PermanentError, SourceUnavailable
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
+from sync.model.timestamps import Timestamp
 from sync.ports import Core, Ingest, ReadFeeds
+from sync.protocol.row_values import Json, RowValue
 from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedProblem:
+    """What the last run met, kept with the feed's position until it moves: a code, a hint, when to read again."""
+
+    error: str = ""
+    hint: str = ""
+    not_before: Timestamp | None = None
+
+
+_PROBLEM: RowValue[FeedProblem] = RowValue(FeedProblem)
 
 PARALLEL = 32
 """Instances of a feed that are dealt with at once."""
@@ -73,17 +87,16 @@ async def wake(sequences: Sequence[int | None], s: ReadFeeds) -> None:
     name = dicom_cursor(s.dicom_feed.account)
     async with s.caches.object_locks.setdefault(ObjectKey("feed", name), asyncio.Lock()):
         cursor = await s.cursors.read(name)
-        read = (cursor.value.position.get("sequence") or 0) if cursor else 0
+        read = dicom_windows.sequence_in(cursor.value.position, s.dicom_feed.account) if cursor else 0
         if any(sequence is None or sequence > read for sequence in sequences):
             await read_dicom_feed(s)
 
 
-async def _run(
-    name: str, batches: Callable[[Mapping[str, Any]], AsyncIterator[Batch]], s: ReadFeeds
-) -> Mapping[str, int] | None:
+async def _run(name: str, batches: Callable[[Json], AsyncIterator[Batch]], s: ReadFeeds) -> Mapping[str, int] | None:
     try:
         async with walk_of(name, s) as walk:
-            if _is_before_start(walk.position, s.clock.now()):
+            not_before = _PROBLEM.read(walk.position, row=name).not_before
+            if not_before is not None and s.clock.now() < not_before:
                 return {}
             before = dict(walk.counts)
             await _read(batches(walk.position), walk, s)
@@ -95,7 +108,7 @@ async def _run(
 
 
 async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None:
-    async def aside(change: Change, refusal: Any) -> None:
+    async def aside(change: Change, refusal: PermanentError) -> None:
         await dead_letter_delivery(change, refusal, s)
 
     try:
@@ -105,7 +118,8 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
     except SourceUnavailable as outage:
         s.telemetry.measure(FAILURES, code=outage.code)
         s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
-        await walk.note(error=outage.code, hint=outage.hint, not_before=_later(outage, s))
+        problem = FeedProblem(error=outage.code, hint=outage.hint, not_before=_later(outage, s))
+        await walk.note(_PROBLEM.write(problem))
 
 
 def _inspecting(walk: Walk, s: Ingest) -> Work:
@@ -117,15 +131,9 @@ def _inspecting(walk: Walk, s: Ingest) -> Work:
     return work
 
 
-def _is_before_start(position: Mapping[str, Any], now: datetime) -> bool:
-    """Whether the service asked to be left alone for longer."""
-    not_before = position.get("not_before")
-    return isinstance(not_before, str) and now < datetime.fromisoformat(not_before)
-
-
-def _later(outage: SourceUnavailable, s: Core) -> str | None:
+def _later(outage: SourceUnavailable, s: Core) -> datetime | None:
     """Return when to read again, if the service asked to be left alone; not for longer than the setting allows."""
     if not outage.retry_after:
         return None
     wait = min(outage.retry_after, s.settings.longest_wait_seconds)
-    return (s.clock.now() + timedelta(seconds=wait)).isoformat()
+    return s.clock.now() + timedelta(seconds=wait)

@@ -34,6 +34,11 @@ class Lease:
         self._released = False
 
     @property
+    def name(self) -> str:
+        """Name of the row."""
+        return self._held.value.name
+
+    @property
     def position(self) -> Mapping[str, Any]:
         """Where the walk stands; empty at its beginning."""
         return self._held.value.position

@@ -10,7 +10,7 @@ the row and the field, and stays as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -33,7 +33,7 @@ class RowValue(Generic[T]):
         added are passed over.
     """
 
-    def __init__(self, shape: object) -> None:
+    def __init__(self, shape: Any) -> None:  # as `TypeAdapter`: a union has no type of its own
         self._adapter: TypeAdapter[T] = TypeAdapter(shape)
 
     def read(self, kept: Json, *, row: str) -> T:

@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
@@ -23,6 +23,7 @@ from sync.errors import Contention, PermanentError, StoreConflict, SyncError, Tr
 from sync.model import Batch, Change, Cursor, Ingested
 from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
+from sync.protocol.row_values import Json, RowValue
 
 LEASE = 30.0
 """Seconds for which a walk holds its cursor; it renews it three times as often, and one that was killed blocks the
@@ -43,6 +44,16 @@ Work = Callable[[Change], Awaitable[None]]
 """Deals with one change; raises TransientError where trying again may help."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """What every walk keeps with its position."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+_COUNTED: RowValue[_Counted] = RowValue(_Counted)
+
+
 class Walk:
     """
     A held cursor and what is counted on the way.
@@ -54,9 +65,9 @@ class Walk:
     def __init__(self, lease: Lease | None = None) -> None:
         self._lease = lease
         self._turn = asyncio.Lock()
-        self.position: Mapping[str, Any] = lease.position if lease else {}
+        self.position: Json = lease.position if lease else {}
         """Where the walk stands; empty at its beginning."""
-        before = self.position.get("counts", {})
+        before = _COUNTED.read(self.position, row=lease.name).counts if lease else {}
         self.counts: Counter[str] = Counter(before)
         self._done: Counter[str] = Counter(before)
         self.successes = 0
@@ -73,7 +84,7 @@ class Walk:
         """Add the counts of a batch that is done."""
         self._done += tally
 
-    async def advance(self, position: Mapping[str, Any]) -> None:
+    async def advance(self, position: Json) -> None:
         """
         Move the position.
 
@@ -84,11 +95,11 @@ class Walk:
         """
         await self._move(position, last=False)
 
-    async def finish(self, position: Mapping[str, Any]) -> None:
+    async def finish(self, position: Json) -> None:
         """Move the position for the last time and release the lease, in one write. Raises like `advance`."""
         await self._move(position, last=True)
 
-    async def _move(self, position: Mapping[str, Any], *, last: bool) -> None:
+    async def _move(self, position: Json, *, last: bool) -> None:
         self.position = {**position, "counts": dict(self._done)}
         if self._lease is None:
             return
@@ -98,7 +109,7 @@ class Walk:
             except StoreConflict:
                 raise _held() from None
 
-    async def note(self, **remarks: Any) -> None:
+    async def note(self, remarks: Json) -> None:
         """Keep remarks with the position until it moves. Raises like `advance`."""
         self.position = {**self.position, **remarks}
         if self._lease is None:
@@ -168,7 +179,7 @@ async def run_walk(
     *,
     parallel: int,
     until: float | None = None,
-    ending: Mapping[str, Any] | None = None,
+    ending: Json | None = None,
 ) -> bool:
     """
     Deal with every change of every batch, in no order, and move the position over what is done. Safe to interrupt.
@@ -217,7 +228,7 @@ async def run_walk(
 
 
 async def _finish(
-    begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk, *, ending: Mapping[str, Any] | None = None
+    begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]], walk: Walk, *, ending: Json | None = None
 ) -> None:
     # In the order of the batches, though their work overlaps: the position may never pass a change that is not done.
     batch, task = begun[0]
