@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,19 @@ from sync.ports import ExportFiles, Project, ReadFeeds
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut
 from sync.walks.export_buckets import Shared
+from sync.walks.export_parts import (
+    PART_VALUE,
+    POSITION,
+    REQUEST,
+    STAND,
+    End,
+    Merge,
+    Part,
+    Parts,
+    Position,
+    Request,
+    Stand,
+)
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.without_changes import WithoutChanges
 
@@ -59,9 +72,6 @@ MOST_BUCKETS = 32
 AT_ONCE = 32
 """Files that are fetched, or deleted, at once."""
 
-PARTS, MERGE, CLOSE = "parts", "merge", "close"
-"""What slices do."""
-
 PART, MERGED = "part", "merged"
 """How the manifests begin: of parts, and of buckets."""
 
@@ -69,6 +79,9 @@ _FORMAT = "buckets"
 """How parts and merges are written: a process that writes them otherwise takes no part."""
 
 _DIGITS = 12
+
+
+_OVER = POSITION.write(Position(over=True))
 
 
 def export_kind(settings: Settings) -> str:
@@ -82,7 +95,7 @@ def new_export(container: str, settings: Settings, *, max_bytes: int) -> NewWalk
     return NewWalk(
         name=f"{kind} {container}",
         kind=kind,
-        request={"container": container, "max_bytes": max_bytes},
+        request=REQUEST.write(Request(container=container, max_bytes=max_bytes)),
         action=OperatorAction.EXPORT,
         subject=f"container {container}",
         unit="studies",
@@ -104,23 +117,30 @@ class Exporting(WithoutChanges):
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the keys of studies into parts, and slices of parts; then merges, and the end, which need them."""
-        stand = dict(row.plan)
-        if not stand:
-            studies = await expected_studies(self.services, first=CHUNK)
-            parts = max(math.ceil(studies / STUDIES_A_PART), 1)
-            step = math.ceil(parts / MOST_SLICES)
-            buckets = min(math.ceil(parts / PARTS_A_BUCKET), MOST_BUCKETS)
-            stand = {"studies": studies, "parts": parts, "step": step, "buckets": buckets, "next": 0, "merge": 0}
-            yield Cut(position=stand)
-        for cut in _cut_parts(stand):
-            stand = dict(cut.position)
-            yield cut
-        parts, buckets = math.ceil(stand["parts"] / stand["step"]), stand["buckets"]
-        whole = {"of": stand["parts"], "buckets": buckets}
-        for bucket in range(stand["merge"], buckets):
-            stand["merge"] = bucket + 1
-            yield Cut(position=dict(stand), scope={"part": MERGE, "bucket": bucket, **whole}, needs=parts)
-        yield Cut(position=stand, scope={"part": CLOSE, **whole}, needs=parts + buckets, last=True)
+        if row.plan:
+            stand = STAND.read(row.plan, row=row.name)
+        else:
+            stand = await self._planned()
+            yield Cut(position=STAND.write(stand))
+        for begin in range(stand.next, stand.parts, stand.step):
+            end = min(begin + stand.step, stand.parts)
+            stand = replace(stand, next=end)
+            scope = PART_VALUE.write(Parts(begin=begin, end=end, of=stand.parts, buckets=stand.buckets))
+            yield Cut(position=STAND.write(stand), scope=scope, size=stand.studies * (end - begin) // stand.parts)
+        slices = math.ceil(stand.parts / stand.step)
+        for bucket in range(stand.merge, stand.buckets):
+            stand = replace(stand, merge=bucket + 1)
+            scope = PART_VALUE.write(Merge(bucket=bucket, of=stand.parts))
+            yield Cut(position=STAND.write(stand), scope=scope, needs=slices)
+        scope = PART_VALUE.write(End(of=stand.parts, buckets=stand.buckets))
+        yield Cut(position=STAND.write(stand), scope=scope, needs=slices + stand.buckets, last=True)
+
+    async def _planned(self) -> Stand:
+        studies = await expected_studies(self.services)
+        parts = max(math.ceil(studies / STUDIES_A_PART), 1)
+        step = math.ceil(parts / MOST_SLICES)
+        buckets = min(math.ceil(parts / PARTS_A_BUCKET), MOST_BUCKETS)
+        return Stand(studies=studies, parts=parts, step=step, buckets=buckets)
 
     async def batches(
         self,
@@ -130,21 +150,10 @@ class Exporting(WithoutChanges):
         s: ReadFeeds,  # noqa: ARG002 -- likewise
     ) -> AsyncIterator[Batch]:
         """Iterate over a slice, written."""
-        slice_ = _Slice(row=row, piece=piece, s=self.services, out=self.files(row.request["container"]))
-        work = {PARTS: slice_.parts, MERGE: slice_.merge, CLOSE: slice_.close}[piece.scope["part"]]
-        async for batch in work():
+        request, at = REQUEST.read(row.request, row=row.name), POSITION.read(piece.at, row=piece.name)
+        work = _Work(row=row, at=at, max_bytes=request.max_bytes, s=self.services, out=self.files(request.container))
+        async for batch in work.on(PART_VALUE.read(piece.scope, row=piece.name)):
             yield batch
-
-
-def _cut_parts(stand: Mapping[str, Any]) -> Iterator[Cut]:
-    parts, step = stand["parts"], stand["step"]
-    for begin in range(stand["next"], parts, step):
-        end = min(begin + step, parts)
-        yield Cut(
-            position={**stand, "next": end},
-            scope={"part": PARTS, "from": begin, "to": end, "of": parts, "buckets": stand["buckets"]},
-            size=stand["studies"] * (end - begin) // parts,
-        )
 
 
 async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Exported | None:
@@ -157,26 +166,36 @@ async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Exported | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Slice:
-    """What is done of a slice by one of its holders."""
+class _Work:
+    """What is done of a slice by one of its holders, from where he is ``at``."""
 
     row: WalkRow
-    piece: Slice
+    at: Position
+    max_bytes: int
     s: Project
     out: ExportFiles
 
-    async def parts(self) -> AsyncIterator[Batch]:
-        """Write parts; one that has a manifest is done."""
-        scope = self.piece.scope
-        for number in range(self.piece.at.get("next", scope["from"]), scope["to"]):
-            part = await self._told(PART, number) or await self._write_part(number, scope["of"])
-            counts = {"studies": part["studies"], "left_out": sum(part["left_out"].values())}
-            yield Batch(position={"next": number + 1}, counts={name: count for name, count in counts.items() if count})
+    def on(self, scope: Part) -> AsyncIterator[Batch]:
+        match scope:
+            case Parts():
+                return self._parts(scope)
+            case Merge():
+                return self._merge(scope)
+            case End():
+                return self._close(scope)
 
-    async def _write_part(self, number: int, parts: int) -> dict[str, Any]:
-        studies, shared = 0, Shared(self.piece.scope["buckets"])
+    async def _parts(self, scope: Parts) -> AsyncIterator[Batch]:
+        """Write parts; one that has a manifest is done."""
+        for number in range(scope.begin if self.at.next is None else self.at.next, scope.end):
+            part = await self._told(PART, number) or await self._write_part(number, scope)
+            counts = {"studies": part["studies"], "left_out": sum(part["left_out"].values())}
+            position = POSITION.write(Position(next=number + 1))
+            yield Batch(position=position, counts={name: count for name, count in counts.items() if count})
+
+    async def _write_part(self, number: int, scope: Parts) -> dict[str, Any]:
+        studies, shared = 0, Shared(scope.buckets)
         with self._files(number) as (files, folder):
-            ends = bound(number, parts), bound(number + 1, parts)
+            ends = bound(number, scope.of), bound(number + 1, scope.of)
             async for chunk in studies_between(*ends, self.s, size=CHUNK):
                 for resource in await resources_of(chunk, files.exported, self.s):
                     (shared if resource["resourceType"] in SHARED else files).add(resource)
@@ -187,17 +206,16 @@ class _Slice:
             told = {**files.exported.manifest(), "studies": studies, "shared": held}
             return await self._tell(PART, number, told, folder)
 
-    async def merge(self) -> AsyncIterator[Batch]:
+    async def _merge(self, scope: Merge) -> AsyncIterator[Batch]:
         """Write what parts have in common, of one bucket: each resource as the first part has it."""
-        bucket = self.piece.scope["bucket"]
-        if await self._told(MERGED, bucket) is None:
-            await self._write_bucket(bucket)
-        yield Batch(position={"over": True})
+        if await self._told(MERGED, scope.bucket) is None:
+            await self._write_bucket(scope.bucket, scope.of)
+        yield Batch(position=_OVER)
 
-    async def _write_bucket(self, bucket: int) -> None:
+    async def _write_bucket(self, bucket: int, number: int) -> None:
         seen: set[int] = set()
         with self._files(bucket) as (files, folder):
-            async for parts in self._manifests(PART, self.piece.scope["of"]):
+            async for parts in self._manifests(PART, number):
                 held = [part["shared"] for part in parts]
                 for lines in await asyncio.gather(*(self._bucket_of(part, bucket, folder) for part in held)):
                     for resource in map(json.loads, lines.splitlines()):
@@ -221,12 +239,12 @@ class _Slice:
             raise StoreUnavailable("a file of the export is not as it was written", code="store.garbled")
         return lines
 
-    async def close(self) -> AsyncIterator[Batch]:
+    async def _close(self, scope: End) -> AsyncIterator[Batch]:
         """Write the manifest, then delete all that it does not name."""
         exported = await fetch_manifest(self.row, self.out)
         if exported is None:
             exported = Exported()
-            for what, number in ((PART, self.piece.scope["of"]), (MERGED, self.piece.scope["buckets"])):
+            for what, number in ((PART, scope.of), (MERGED, scope.buckets)):
                 async for some in self._manifests(what, number):
                     for told in some:
                         exported.add(Exported.of(told))
@@ -237,13 +255,13 @@ class _Slice:
         rest = [name async for name in self.out.names(self._name("")) if name not in named]
         for names in _some_at_once(rest):
             await asyncio.gather(*map(self.out.remove, names))
-        if not self.piece.at.get("over"):
-            yield Batch(position={"over": True}, counts=dict(exported.resources))
+        if not self.at.over:
+            yield Batch(position=_OVER, counts=dict(exported.resources))
 
     @contextmanager
     def _files(self, number: int) -> Iterator[tuple[Files, Path]]:
         with TemporaryDirectory() as name:
-            files = Files(Path(name), self.row.request["max_bytes"], part=f"{number:06d}-")
+            files = Files(Path(name), self.max_bytes, part=f"{number:06d}-")
             try:
                 yield files, Path(name)
             finally:

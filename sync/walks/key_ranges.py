@@ -12,6 +12,9 @@ from sync.ports import Compare
 _DIGITS = 8
 _KEYS = 1 << 4 * _DIGITS
 
+FIRST = 200
+"""Studies by whose keys the number of all is estimated."""
+
 _COMPARED = ("fhir_url", "patient_policy", "cast_patient_system", "dicom_url", "orthanc_url")
 """Settings beside those of the mapping that say what FHIR should hold."""
 
@@ -32,12 +35,12 @@ def bound(number: int, ranges: int) -> str:
     return f"{number * _KEYS // ranges:0{_DIGITS}x}" if 0 < number < ranges else ""
 
 
-async def expected_studies(s: Compare, *, first: int) -> int:
+async def expected_studies(s: Compare) -> int:
     """Estimate from the first keys how many studies there are; exactly where there are fewer."""
-    rows = await s.projections.after("", first)
-    if len(rows) < first:
+    rows = await s.projections.after("", FIRST)
+    if len(rows) < FIRST:
         return len(rows)
-    return first * _KEYS // max(int(rows[-1].study.key[:_DIGITS], 16), 1)
+    return FIRST * _KEYS // max(int(rows[-1].study.key[:_DIGITS], 16), 1)
 
 
 async def studies_between(begin: str, end: str, s: Compare, *, size: int) -> AsyncIterator[Sequence[Projection]]:

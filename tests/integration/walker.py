@@ -17,7 +17,7 @@ from sync.cli.walks import share_walk
 from sync.config import Settings
 from sync.verify.full_scan import Plan
 from sync.verify.studies import check_study
-from sync.walks.exporting import _Slice, new_export
+from sync.walks.exporting import _Work, new_export
 from sync.walks.verification import new_verification
 from tests.walking import EVERYTHING
 
@@ -76,14 +76,14 @@ async def verify(running, steps):
 
 async def export(running, steps):
     """Take part in an export."""
-    write = _Slice._write_part
+    write = _Work._write_part
 
-    async def told(slice_, number, parts):
-        part = await write(slice_, number, parts)
+    async def told(work, number, scope):
+        part = await write(work, number, scope)
         await steps.done(str(number))
         return part
 
-    with patch.object(_Slice, "_write_part", told):
+    with patch.object(_Work, "_write_part", told):
         await share(new_export("exports", running.services.settings, max_bytes=10**6).name, running)
 
 

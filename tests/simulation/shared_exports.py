@@ -25,7 +25,7 @@ from tests.simulation.shared_walks import CHAIN as WALKS
 from tests.simulation.shared_walks import Port, Process, SharedWalk, real
 from tests.worlds import run
 
-CHAIN = (*WALKS, "sync.walks.export_buckets", "sync.walks.exporting")
+CHAIN = (*WALKS, "sync.walks.export_buckets", "sync.walks.export_parts", "sync.walks.exporting")
 """Modules that import one another in this order."""
 
 STUDIES, PATIENTS = 6, 2
@@ -124,7 +124,7 @@ class SharedExport(SharedWalk):
         assert {name: number for name, number in row.counts.items() if number} == {"studies": STUDIES, **kinds}
 
 
-async def _six(s: Any, *, first: int) -> int:
+async def _six(s: Any) -> int:
     return STUDIES
 
 

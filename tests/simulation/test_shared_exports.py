@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     Mutant(
         "each part begins where the one before ends",
-        (("bound(number, parts), bound(number + 1, parts)", "bound(number, parts), bound(number + 1, parts + 1)"),),
+        (("bound(number + 1, scope.of)", "bound(number + 1, scope.of + 1)"),),
     ),
     Mutant(
         "the name of a file holds a digest of its content",

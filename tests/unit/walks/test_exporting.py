@@ -16,6 +16,7 @@ from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.testing.export_files import MemoryExportFiles
 from sync.walks import exporting
+from sync.walks.export_parts import Parts, Position
 from sync.walks.exporting import Exporting, export_kind, fetch_manifest, new_export
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from tests.walking import finished
@@ -160,8 +161,9 @@ async def test_of_two_that_write_one_part_the_first_decides(w, out):
     [first] = [batch async for batch in kind.batches(row, piece, (), w.services)]
     name = f"export-{row.run}/part-000001.json"
     manifest = out.files[name]
-    part = exporting._Slice(row=row, piece=piece, s=w.services, out=out)
-    assert (await part._write_part(1, 1))["studies"] == first.counts["studies"] < 9
+    work = exporting._Work(row=row, at=Position(), max_bytes=10**6, s=w.services, out=out)
+    other = Parts(begin=1, end=2, of=1, buckets=piece.scope["buckets"])
+    assert (await work._write_part(1, other))["studies"] == first.counts["studies"] < 9
     assert out.files[name] == manifest
 
 

@@ -21,7 +21,7 @@ from sync.protocol.walk_rows import Board, Slice, WalkState, read_board, read_wa
 from sync.testing.fhir import MemoryFhirServer
 from sync.verify.checking import Checker
 from sync.verify.full_scan import Plan
-from sync.walks import verification
+from sync.walks import key_ranges, verification
 from sync.walks.key_ranges import kind_for
 from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
@@ -211,7 +211,7 @@ def test_each_study_is_in_exactly_one_range_of_keys(total, keys):
 
 
 async def test_the_number_of_studies_is_told_from_the_first_keys(monkeypatch):
-    monkeypatch.setattr(verification, "CHUNK", 50)
+    monkeypatch.setattr(key_ranges, "FIRST", 50)
     w = MemoryWorld()
     for number in range(1000):
         study = StudyRef(study_instance_uid=f"2.25.{number}")
