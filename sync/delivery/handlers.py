@@ -126,7 +126,7 @@ async def _handle_or_postpone(text: str, change: Change | PermanentError, s: Del
         await postpone_object(change, outage, s)  # fails only when nothing can be sent either
 
 
-async def handle_change(change: Change, s: Ingest, *, attempt: int = 1, span: SpanKind = INGEST_OBJECT) -> Ingested:
+async def handle_change(change: Change, s: Ingest, *, attempt: int = 1) -> Ingested:
     """
     Ingest one object that an event, a feed or a listing names. Idempotent.
 
@@ -141,7 +141,7 @@ async def handle_change(change: Change, s: Ingest, *, attempt: int = 1, span: Sp
         Try again later.
     """
     async with only_sync_errors():
-        return await _ingest(change, s, attempt=attempt, span=span)
+        return await _ingest(change, s, attempt=attempt, span=INGEST_OBJECT)
 
 
 async def _ingest(change: Change, s: Ingest, *, attempt: int, span: SpanKind) -> Ingested:
@@ -199,16 +199,9 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
             await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links, marked=marked)
 
 
-async def handle_study(
-    study: StudyRef,
-    s: Deliver,
-    *,
-    attempt: int = 1,
-    span: SpanKind = PROJECT_STUDY,
-    links: Sequence[str] = (),
-) -> Projected | None:
+async def handle_study(study: StudyRef, s: Deliver) -> Projected | None:
     """
-    Project one outstanding study. Idempotent.
+    Project one outstanding study that no message names. Idempotent.
 
     Returns
     -------
@@ -221,7 +214,7 @@ async def handle_study(
         Try again later.
     """
     async with only_sync_errors():
-        return await _project(study, s, attempt=attempt, span=span, links=links)
+        return await _project(study, s, attempt=1, span=PROJECT_STUDY)
 
 
 async def _project(
@@ -230,7 +223,7 @@ async def _project(
     *,
     attempt: int,
     span: SpanKind,
-    links: Sequence[str],
+    links: Sequence[str] = (),
     marked: Stored[DirtyStudy] | None = None,
 ) -> Projected | None:
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:

@@ -54,8 +54,6 @@ async def run_due(
     s: Core,
     *,
     now: Callable[[], float] = time.monotonic,
-    longest: float = LONGEST_TICK,
-    look: float = LOOK,
 ) -> None:
     """
     Run every job that is due, and what becomes due while one of them runs.
@@ -68,8 +66,6 @@ async def run_due(
         When this process last began each job, by ``now``; a new process begins all of them. Changed here.
     now
         Seconds of a clock that never goes back.
-    longest
-        Seconds that all may take. The phases of a job share what is left of them.
 
     Raises
     ------
@@ -80,14 +76,14 @@ async def run_due(
     running: dict[asyncio.Task[SyncError | None], str] = {}
     try:
         while True:
-            left = longest - (now() - started)
+            left = LONGEST_TICK - (now() - started)
             for job in jobs:
                 if job.timer not in running.values() and job.least <= left and _is_due(job, begun, now()):
                     begun[job.timer] = now()
                     running[asyncio.create_task(_run(job, left, s))] = job.timer
             if not running:
                 break
-            ended, _ = await asyncio.wait(running, timeout=look, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(running, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in running if task in ended]:  # the first begun that failed stands for all
                 del running[task]
                 if (failure := task.result()) is not None:

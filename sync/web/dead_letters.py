@@ -23,7 +23,7 @@ from sync.model import SubjectKind
 from sync.monitoring.counts import read_count
 from sync.operators.access import OPERATOR_HEADER, caller_of, operator_of, refuse_readers
 from sync.ports import Counted, Operate, Services
-from sync.web.exchange import Answer, Request, fields_of, is_set, number_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, is_set, limit_of, text_of
 
 _LARGEST_PAGE = 500
 
@@ -34,7 +34,7 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
     if not code:
         count = await read_count(Counted.DEAD_LETTERS, s)
         return Answer(body=as_json.grouped(await letters.overview(count, s), count))
-    limit = number_of(request.query, "limit", 50, most=_LARGEST_PAGE)
+    limit = limit_of(request.query, 50, most=_LARGEST_PAGE)
     page = await letters.browse(s, code=code, limit=limit, token=text_of(request.query, "token") or None)
     return Answer(body={"letters": [letter.shown() for letter in page.letters], "token": page.token})
 

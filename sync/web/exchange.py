@@ -152,11 +152,11 @@ def is_set(fields: Mapping[str, Any], name: str) -> bool:
     return value is True or (isinstance(value, str) and value.strip().lower() in _TRUE)
 
 
-def number_of(fields: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
-    """Return a whole number between 1 and ``most``; `RequestRefused` when it is none."""
-    text = str(fields.get(name, default)).strip()
+def limit_of(fields: Mapping[str, Any], default: int, *, most: int) -> int:
+    """Return the field ``limit``, a whole number between 1 and ``most``; `RequestRefused` when it is none."""
+    text = str(fields.get("limit", default)).strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
-        raise RequestRefused(f"{name}: expected a number from 1 to {most}")
+        raise RequestRefused(f"limit: expected a number from 1 to {most}")
     return int(text)
 
 

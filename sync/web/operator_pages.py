@@ -15,7 +15,7 @@ from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
 from sync.replay.requests import request_of
 from sync.walks import backfill, exporting, verification
-from sync.web.exchange import number_of
+from sync.web.exchange import limit_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
 SHOWN, MOST = 50, 1000
@@ -65,7 +65,7 @@ async def audit(visit: Visit, s: Audited) -> RenderedPage:
         The visitor may only look.
     """
     refuse_readers(visit.caller, s.settings)
-    limit = number_of(visit.request.query, "limit", SHOWN, most=MOST)
+    limit = limit_of(visit.request.query, SHOWN, most=MOST)
     trail = await s.audit.newest(limit)
     more = min(limit * 2, MOST) if len(trail) == limit < MOST else 0
     return render(visit, "audit.html", title="Audit trail", here="audit", trail=trail, more=more)

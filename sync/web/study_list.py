@@ -31,7 +31,7 @@ from sync.model.timestamps import Timestamp, aware_time
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
 from sync.ports import Compare, Core, Deliver, MarkDirty, Project
-from sync.web.exchange import Answer, Request, fields_of, number_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, limit_of, text_of
 
 STATES = ("all", "dirty", "dead_lettered", "removed")
 SHOWN = 40
@@ -148,7 +148,7 @@ def filters_of(request: Request, *, operator: bool) -> Filters:
         sort=cast("Literal['changed', 'started']", sort),
         text=text["q"],
         patient=text["patient"],
-        limit=number_of(fields, "limit", SHOWN, most=MOST),
+        limit=limit_of(fields, SHOWN, most=MOST),
         token=text_of(fields, "token"),
     )
 
