@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
 from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
 from sync.model.queues import OBJECTS_QUEUE
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.ports import Deliver, Locate, ObjectListing, QueueDepths
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import held
+from sync.protocol.row_values import RowValue
 
 CURSOR = "lost object messages"
 
@@ -50,6 +51,23 @@ Objects that one call enqueues, about what two killed hosts held: delayed messag
 
 _AT_ONCE = 32
 _SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stand:
+    """
+    Where listing stands: the container, None between two rounds, and the token of its next page.
+
+    ``rounds`` are when the last ones began; ``told``: that there were enough of them has been logged.
+    """
+
+    container: int | None = None
+    token: str | None = None
+    rounds: tuple[Timestamp, ...] = ()
+    told: bool = False
+
+
+_STAND: RowValue[_Stand] = RowValue(_Stand)
 
 
 async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectListing) -> int:
@@ -82,42 +100,36 @@ async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
     async with held(CURSOR, s, seconds=_SECONDS) as lease:
         if lease is None:
             return 0
-        position = _begun(lease.position, began)
-        if position is None:
-            if not lease.position.get("told"):
+        before = _STAND.read(lease.position, row=CURSOR)
+        stand = _begun(before, began)
+        if stand is None:
+            if not before.told:
                 s.telemetry.event("object.left_to_leases", logging.WARNING, listings=ROUNDS)
-                await lease.note({**lease.position, "told": True})
+                await lease.note(_STAND.write(replace(before, told=True)))
             return 0
-        position, enqueued = await _list_on(position, began, s, listing)
+        stand, enqueued = await _list_on(stand, began, s, listing)
         # Only now: whatever a crash leaves out here is listed again.
-        await lease.advance(position)
+        await lease.advance(_STAND.write(stand))
     if enqueued:
         s.telemetry.event("object.swept", objects=enqueued, more=str(enqueued >= MOST).lower())
     return enqueued
 
 
-def _begun(position: Mapping[str, Any], now: datetime) -> Mapping[str, Any] | None:
+def _begun(stand: _Stand, now: datetime) -> _Stand | None:
     """Return where to list on; None when enough rounds were made in the length of a lease."""
-    rounds = [began for began in position.get("rounds", ()) if _since(began, now) < LEASE]
-    if position.get("container") is not None and rounds:
-        return {**position, "rounds": rounds}
+    rounds = tuple(began for began in stand.rounds if now - began < LEASE)
+    if stand.container is not None and rounds:
+        return replace(stand, rounds=rounds)
     if len(rounds) >= ROUNDS:
         return None
-    return {"container": 0, "token": None, "rounds": [*rounds, now.isoformat()]}
+    return _Stand(container=0, rounds=(*rounds, now))
 
 
-def _since(text: str, now: datetime) -> timedelta:
-    began = timestamp_from(text)
-    return now - began if began is not None else LEASE
-
-
-async def _list_on(
-    position: Mapping[str, Any], now: datetime, s: Deliver, listing: ObjectListing
-) -> tuple[Mapping[str, Any], int]:
-    place, token, enqueued = position["container"], position["token"], 0
+async def _list_on(stand: _Stand, now: datetime, s: Deliver, listing: ObjectListing) -> tuple[_Stand, int]:
+    place, token, enqueued = stand.container or 0, stand.token, 0
     for _ in range(PAGES):
         if place >= len(s.settings.containers):
-            return {"rounds": position["rounds"]}, enqueued
+            return _Stand(rounds=stand.rounds), enqueued
         try:
             page = await listing.page(s.settings.containers[place], token=token)
         except (SourceGone, StaleToken):
@@ -129,7 +141,7 @@ async def _list_on(
         if enqueued >= MOST:
             break  # the same page once more, when these have been inspected
         place, token = (place, page.token) if page.token is not None else (place + 1, None)
-    return {"container": place, "token": token, "rounds": position["rounds"]}, enqueued
+    return _Stand(container=place, token=token, rounds=stand.rounds), enqueued
 
 
 async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:

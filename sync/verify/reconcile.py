@@ -13,11 +13,10 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from sync.errors import (
     FhirRejected,
@@ -28,13 +27,16 @@ from sync.errors import (
     StaleToken,
     SyncError,
     Throttled,
+    UnreadableRow,
 )
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
+from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import Lease, held
+from sync.protocol.row_values import Json, RowValue
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.checking import Checker, Found
@@ -60,14 +62,20 @@ _STUDIES = "studies"
 _SOURCE = "source"
 _PHASES = (_SOURCE, _STUDIES, *LISTED)
 
-
-_KEPT = ("after", "container", "began", "studies", "failures", "skipped")
-
 FAILURES_AT_A_PLACE = 3
 """Runs in a row that may fail at one place before the round continues without it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LastRound:
+    """When the last whole round began and ended, and over how many studies."""
+
+    began: Timestamp
+    ended: Timestamp
+    studies: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """Where a round stands: in which phase, after which study key or at which link; and the round before."""
 
@@ -77,33 +85,34 @@ class _Place:
     """Whether a part was left out because it kept failing: such a round is not a whole one."""
     after: str = ""
     container: int = 0
-    began: str = ""
+    began: Timestamp
     studies: int = 0
-    last_round: Mapping[str, Any] = field(default_factory=dict)
+    last_round: _LastRound | None = None
 
     @classmethod
-    def of(cls, position: Mapping[str, Any], now: datetime) -> _Place:
-        fields = {name: position[name] for name in (*_KEPT, "last_round") if name in position}
-        phase = position.get("phase")
-        place = cls(**{**fields, "phase": phase if phase in _PHASES else _SOURCE})
-        return place if place.began else replace(place, began=now.isoformat())
+    def of(cls, kept: Json, now: datetime) -> _Place:
+        """Return the place that the row keeps; the beginning, where it keeps none that this version understands."""
+        try:
+            place = _PLACE.read({"began": now, **kept}, row=RECONCILE_CURSOR)
+        except UnreadableRow:
+            return cls(began=now)
+        return place if place.phase in _PHASES else replace(place, phase=_SOURCE)
 
     @property
     def part(self) -> str:
         """Name of the phase, for metrics and logs."""
         return "list_" + self.phase.lower()
 
-    def position(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("phase", *_KEPT, "last_round")}
-
     def next_phase(self, now: datetime) -> _Place:
         index = _PHASES.index(self.phase) + 1
         if index < len(_PHASES):
             return replace(self, phase=_PHASES[index], after="", failures=0)
         if self.skipped:
-            return _Place(began=now.isoformat(), last_round=self.last_round)
-        ended = {"began": self.began, "ended": now.isoformat(), "studies": self.studies}
-        return _Place(began=now.isoformat(), last_round=ended)
+            return _Place(began=now, last_round=self.last_round)
+        return _Place(began=now, last_round=_LastRound(began=self.began, ended=now, studies=self.studies))
+
+
+_PLACE: RowValue[_Place] = RowValue(_Place)
 
 
 async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None = None) -> int:
@@ -133,7 +142,7 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
 
 async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: Checker) -> int:
     place = _Place.of(lease.position, s.clock.now())
-    run = _Run(s, listing, checker, Judge(s, found_in=place.began))
+    run = _Run(s, listing, checker, Judge(s, found_in=place.began.isoformat()))
     reached = place
 
     async def go_on() -> None:
@@ -145,9 +154,9 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
         failed := await _apart(place.part, go_on, s),
     ]
     if failed is not None:
-        await lease.note((await run.after_failure(place)).position())
+        await lease.note(_PLACE.write(await run.after_failure(place)))
     else:
-        await lease.finish(replace(reached, failures=0).position())
+        await lease.finish(_PLACE.write(replace(reached, failures=0)))
     if failures[0] is None:
         run.measure()
     s.telemetry.event(
@@ -193,7 +202,7 @@ class _Run:
         some = random.sample(subjects, min(AGAIN, len(subjects)))  # in no order: some can only wait for their list
 
         async def inspection(subject: str) -> Found:
-            return await self._subject(subject, str(place.last_round.get("began", "")))
+            return await self._subject(subject, place.last_round.began if place.last_round else None)
 
         await self._inspect(some, inspection)
 
@@ -276,7 +285,7 @@ class _Run:
         await self._inspect(list(studies), inspection)
         return replace(place, after=chunk[-1].study.key, studies=place.studies + len(chunk))
 
-    async def _subject(self, subject: str, began: str) -> Found:
+    async def _subject(self, subject: str, began: datetime | None) -> Found:
         """Inspect a subject of table ``drifts``; what is found by lists only, and was not in a whole round, is gone."""
         resource_type, slash, resource_id = subject.partition("/")
         if not slash:
@@ -288,7 +297,7 @@ class _Run:
         stored = await self._s.locators.find(ObjectKey.parse(resource_id))
         if stored is None or not stored.value.settled:
             met = self._judge.known(subject)[0].last_at
-            return [] if met is not None and met.isoformat() < began else None
+            return [] if met is not None and began is not None and met < began else None
         return await self._object(subject, stored.value)
 
     async def _object(self, subject: str, locator: Locator) -> Found:

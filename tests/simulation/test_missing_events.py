@@ -38,8 +38,8 @@ MUTANTS = {
         "",
     ),
     "an object must have been there for long when the queue was empty": (
-        "_one_page_on(lease.position, began, s, listing)",
-        "_one_page_on(lease.position, s.clock.now(), s, listing)",
+        "_one_page_on(stand, began, s, listing)",
+        "_one_page_on(stand, s.clock.now(), s, listing)",
     ),
     "an object with a dead letter is known": (" and not stored.value.has_dead_letter", ""),
     "an object is known only as it is": (
@@ -51,20 +51,20 @@ MUTANTS = {
         "if unseen:",
     ),
     "a missing event is reported as soon as its page is passed": (
-        '"token": page.token, "found": oldest, "unseen_since": unseen_since}',
-        '"token": page.token, "found": oldest, "unseen_since": position.get("unseen_since")}',
+        "token=page.token, oldest=oldest, unseen_since=unseen_since)",
+        "token=page.token, oldest=oldest, unseen_since=stand.unseen_since)",
     ),
     "a walk keeps what its earlier pages found": (
-        "    oldest = min(filter(None, (oldest, unseen)), default=None)\n",
+        "    oldest = _earlier(stand.oldest, unseen)\n",
         "    oldest = unseen\n",
     ),
     "a walk that finds nothing ends what was told": (
-        '"token": None, "found": None, "unseen_since": oldest}',
-        '"token": None, "found": None, "unseen_since": oldest or position.get("unseen_since")}',
+        "    return _Stand(unseen_since=oldest)\n",
+        "    return _Stand(unseen_since=oldest or stand.unseen_since)\n",
     ),
     "a container follows the other": (
-        "    if place + 1 < len(containers):\n",
-        "    if place + 2 < len(containers):\n",
+        "    if stand.container + 1 < len(containers):\n",
+        "    if stand.container + 2 < len(containers):\n",
     ),
 }
 

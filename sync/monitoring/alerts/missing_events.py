@@ -9,15 +9,20 @@ a month. Recent objects only: what was there before the sync is for a backfill, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
+from sync.model.timestamps import Timestamp
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import Inspect, ObjectListing, Watch
 from sync.protocol.leases import held
+from sync.protocol.row_values import RowValue
 
 GRACE = timedelta(minutes=2)
 """An event may take so long, or as long as the threshold of the alert allows when that is less."""
@@ -28,6 +33,24 @@ INSPECTED = 20
 """Objects of a page whose rows are read at most, spread over the page: missing events concern many."""
 
 _LEASE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stand:
+    """
+    Where the walk stands: the container, and the token of its next page.
+
+    ``oldest`` is since when an object is unseen that this round has met; ``unseen_since`` the same, of the round before
+    too.
+    """
+
+    container: int = 0
+    token: str | None = None
+    oldest: Annotated[Timestamp | None, Field(alias="found")] = None
+    unseen_since: Timestamp | None = None
+
+
+_STAND: RowValue[_Stand] = RowValue(_Stand)
 
 
 async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
@@ -46,32 +69,33 @@ async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
         return
     async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:
         if lease is not None:
-            await lease.finish(await _one_page_on(lease.position, began, s, listing))
+            stand = _STAND.read(lease.position, row=MISSING_EVENTS_CURSOR)
+            await lease.finish(_STAND.write(await _one_page_on(stand, began, s, listing)))
 
 
-async def _one_page_on(
-    position: Mapping[str, Any], began: datetime, s: Watch, listing: ObjectListing
-) -> Mapping[str, Any]:
+async def _one_page_on(stand: _Stand, began: datetime, s: Watch, listing: ObjectListing) -> _Stand:
     containers = s.settings.containers
-    place, token, oldest = position.get("container", 0), position.get("token"), position.get("found")
-    if place >= len(containers):
-        place, token, oldest = 0, None, None
+    if stand.container >= len(containers):
+        stand = _Stand(unseen_since=stand.unseen_since)
     try:
-        page = await listing.page(containers[place], token=token)
+        page = await listing.page(containers[stand.container], token=stand.token)
     except (SourceGone, StaleToken):
         page = Page()
     unseen = await _oldest_without_event(page.objects, began, s)
-    oldest = min(filter(None, (oldest, unseen)), default=None)
+    oldest = _earlier(stand.oldest, unseen)
+    unseen_since = _earlier(stand.unseen_since, oldest)
     if page.token is not None:
-        unseen_since = min(filter(None, (position.get("unseen_since"), oldest)), default=None)
-        return {"container": place, "token": page.token, "found": oldest, "unseen_since": unseen_since}
-    if place + 1 < len(containers):
-        unseen_since = min(filter(None, (position.get("unseen_since"), oldest)), default=None)
-        return {"container": place + 1, "token": None, "found": oldest, "unseen_since": unseen_since}
-    return {"container": 0, "token": None, "found": None, "unseen_since": oldest}
+        return replace(stand, token=page.token, oldest=oldest, unseen_since=unseen_since)
+    if stand.container + 1 < len(containers):
+        return _Stand(container=stand.container + 1, oldest=oldest, unseen_since=unseen_since)
+    return _Stand(unseen_since=oldest)
 
 
-async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Watch) -> str | None:
+def _earlier(*times: datetime | None) -> datetime | None:
+    return min(filter(None, times), default=None)
+
+
+async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, s: Watch) -> datetime | None:
     grace = min(GRACE, timedelta(seconds=s.settings.alert.missing_events_seconds))
     recent = [listed for listed in objects if now - RECENT < listed.last_modified < now - grace]
     times: list[datetime] = []
@@ -80,7 +104,7 @@ async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, 
         unseen = stored is None or (stored.value.etag != listed.etag and not stored.value.has_dead_letter)
         if unseen and await _is_as_listed(listed, s):
             times.append(listed.last_modified)
-    return min(times).isoformat() if times else None
+    return min(times, default=None)
 
 
 async def _is_as_listed(listed: ListedObject, s: Inspect) -> bool:

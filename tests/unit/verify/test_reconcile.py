@@ -45,10 +45,10 @@ def place(w):
 
 async def round_of(w):
     """Run until one more round has ended."""
-    before = place(w).get("last_round", {}) if w.store.cursors.table.get(CURSOR) else {}
+    before = place(w).get("last_round") if w.store.cursors.table.get(CURSOR) else None
     for _ in range(30):
         await runs(w, 1)
-        if place(w).get("last_round", {}) != before:
+        if place(w).get("last_round") != before:
             return place(w)["last_round"]
     raise AssertionError("no round ends")
 
