@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -47,7 +46,11 @@ def _text_of(number: int) -> str:
     return f"{number:x}"
 
 
-_Hexadecimal = Annotated[int, BeforeValidator(partial(int, base=16)), PlainSerializer(_text_of, when_used="json")]
+def _number_of(text: object) -> int:
+    return int(str(text), 16)
+
+
+_Hexadecimal = Annotated[int, BeforeValidator(_number_of), PlainSerializer(_text_of, when_used="json")]
 """A number that is kept as a text, which is shorter so."""
 
 

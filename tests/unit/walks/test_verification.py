@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sync.cli import app, verify_all
-from sync.errors import FhirRejected
+from sync.errors import FhirRejected, UnreadableRow
 from sync.mapping.resource import study_id
 from sync.model import DriftKind, Projection, StudyRef, units_of
 from sync.operators.pause import pause_projection
@@ -26,7 +26,7 @@ from sync.walks.key_ranges import kind_for
 from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.verification import KIND, Verification, new_verification, outcome_of
-from sync.walks.verification_parts import Stand, cut_keys
+from sync.walks.verification_parts import POSITION, Stand, cut_keys
 from tests.walking import finished, verified
 from tests.worlds import STUDY, MemoryWorld, ehr_study
 
@@ -304,3 +304,10 @@ async def test_a_kept_resource_counts_as_kept():
     await w.go("a")
     outcome = await verified(w, Plan(repair=True), Heard(), CHECKER)
     assert (outcome.kept, outcome.left, outcome.repaired.total()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("total", ["no number", "", None, [1]])
+def test_a_position_with_sums_of_another_shape_is_refused(total):
+    right = {"since": "2026-03-04T05:06:00+00:00", "sums": {"0123456789ab": total}}
+    with pytest.raises(UnreadableRow, match="row verify 00001: right "):
+        POSITION.read({"right": right}, row="verify 00001")
