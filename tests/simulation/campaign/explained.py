@@ -4,9 +4,6 @@ from __future__ import annotations
 
 EXPLAINED: dict[str, str] = {
     "sync.delivery.backoff: _delay: 1.0 in `0.0`": "a second is less than the first backoff, so it changes no delay",
-    "sync.feeds.dicom_windows: batches: swap and/or in `position.get('sequence') or 0`": (
-        "the last rows are read again each time and tell their sequences; without them an event wakes one reading more"
-    ),
     "sync.feeds.orthanc: batches: 2 in `1`": (
         "remembers the instances of one more page, so that fewer are inspected twice: either is right"
     ),
