@@ -158,11 +158,15 @@ class Exporting(WithoutChanges):
 
 async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Exported | None:
     """Return the result of a complete export; None if it is not complete. Only reads."""
+    content = await _read(f"{folder_of(row)}/{MANIFEST}", out)
+    return Exported.of(json.loads(content)) if content is not None else None
+
+
+async def _read(name: str, out: ExportFiles, *, start: int = 0, size: int | None = None) -> bytes | None:
+    """Return a file, or a part of it; None when there is none."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / MANIFEST
-        if not await out.fetch(f"{folder_of(row)}/{MANIFEST}", path):
-            return None
-        return Exported.of(json.loads(path.read_bytes()))
+        path = Path(folder) / "read"
+        return path.read_bytes() if await out.fetch(name, path, start=start, size=size) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +221,7 @@ class _Work:
         with self._files(bucket) as (files, folder):
             async for parts in self._manifests(PART, number):
                 held = [part["shared"] for part in parts]
-                for lines in await asyncio.gather(*(self._bucket_of(part, bucket, folder) for part in held)):
+                for lines in await asyncio.gather(*(self._bucket_of(part, bucket) for part in held)):
                     for resource in map(json.loads, lines.splitlines()):
                         if (mark := mark_of(resource)) not in seen:
                             seen.add(mark)
@@ -226,15 +230,13 @@ class _Work:
             await self._upload(files.exported.files, folder)
             await self._tell(MERGED, bucket, files.exported.manifest(), folder)
 
-    async def _bucket_of(self, shared: Mapping[str, Any], bucket: int, folder: Path) -> bytes:
+    async def _bucket_of(self, shared: Mapping[str, Any], bucket: int) -> bytes:
         start, size, digest = shared["buckets"].get(str(bucket), (0, 0, ""))
         if not size:
             return b""
-        path = folder / f"{bucket}-of-{shared['name']}"
-        if not await self.out.fetch(self._name(shared["name"]), path, start=start, size=size):
+        lines = await _read(self._name(shared["name"]), self.out, start=start, size=size)
+        if lines is None:
             raise StoreUnavailable("a file of the export is missing", code="store.garbled")
-        lines = path.read_bytes()
-        path.unlink()
         if sha256(lines).hexdigest() != digest:
             raise StoreUnavailable("a file of the export is not as it was written", code="store.garbled")
         return lines
@@ -286,12 +288,9 @@ class _Work:
             yield [manifest for manifest in told if manifest is not None]
 
     async def _told(self, what: str, number: int) -> dict[str, Any] | None:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / MANIFEST
-            if not await self.out.fetch(self._name(f"{what}-{number:06d}.json"), path):
-                return None
-            part: dict[str, Any] = json.loads(path.read_bytes())
-            return part
+        content = await _read(self._name(f"{what}-{number:06d}.json"), self.out)
+        part: dict[str, Any] | None = json.loads(content) if content is not None else None
+        return part
 
     async def _tell(self, what: str, number: int, part: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Write a manifest, or return the one that was there."""
