@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer
+from pydantic import AwareDatetime, PlainSerializer
 
-Timestamp = Annotated[datetime, PlainSerializer(datetime.isoformat, when_used="json")]
-"""A time as the fields of values have it; pydantic alone would write ``Z`` for UTC."""
+Timestamp = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]
+"""
+A time as the fields of values have it; pydantic alone would write ``Z`` for UTC.
+
+A text without an offset is refused where it is read: compared with a time of ours it would only raise a TypeError.
+"""
 
 
 def timestamp_from(text: Any) -> datetime | None:
