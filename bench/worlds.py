@@ -26,13 +26,14 @@ from typing import Any
 import httpx
 from azure.storage.blob.aio import BlobServiceClient
 
+from bench.processor import children_of
 from bench.relay import Request
 from bench.some_at_once import act_on_each
 from bench.studies import Study
 from bench.traffic import Journal
 from local.node import CACHE
 from local.processes import running
-from local.world import WRAP_SETTING
+from local.world import APP, HOST_SETTING, WRAP_SETTING
 from sync.config import Settings
 
 AT_ONCE = 16
@@ -91,6 +92,9 @@ class BenchWorld:
     api: str
     host: int
     """Process id of the functions host."""
+
+    workers: Sequence[int]
+    """Process of our code, where it is not that of the host; else empty."""
 
     fhir: Fhir
     traffic: Journal | None
@@ -151,7 +155,7 @@ def relayed_storage(connection: str, *, delay: float = 0.0) -> Iterator[tuple[st
 
 
 @contextlib.contextmanager
-def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Iterator[BenchWorld]:
+def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False, apart: bool = False) -> Iterator[BenchWorld]:
     """
     Run ``python -m local up`` for the length of the block.
 
@@ -161,6 +165,8 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
         Milliseconds of latency to add to every request to the storage.
     counted
         Whether a relay counts them even without a delay.
+    apart
+        Whether our code runs in a process of its own, as on Azure, and not in that of the host.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, _log() as log:
         journal = Journal(Path(folder) / "relay") if delay or counted else None
@@ -171,9 +177,13 @@ def bench_world(fhir: Fhir, *, delay: float = 0.0, counted: bool = False) -> Ite
         )
         command = [*leashed("local"), "up", "--fhir", fhir.relayed]
         env = {WRAP_SETTING: shlex.join(wrap), "DICOM_SYNC_RECONCILE_STUDIES_PER_MINUTE": "0"}
+        if apart:
+            env[HOST_SETTING] = shlex.join([str(APP), "--worker", "process"])
         with running(command, name="the world", ready=_published("api"), on_line=log, env=env) as child:
             said = child.announced
-            yield BenchWorld(said["storage"], said["container"], said["api"], said["pids"]["host"], fhir, journal)
+            host = said["pids"]["host"]
+            workers = children_of(host) if apart else []
+            yield BenchWorld(said["storage"], said["container"], said["api"], host, workers, fhir, journal)
 
 
 def send(world: BenchWorld, study: Study, *, seconds: float = 0.0) -> Burst:
