@@ -7,7 +7,7 @@ Every failure that the sync can meet, and who acts on it.
     | | - StudyUnlisted          a DICOM service could list only part of a study
     | | - NothingStored          a DICOM service lists nothing, and nothing was ever stored in it
     | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
-    | - UnreadableRow            a row of a walk is not in the form of this version; it is left as it is
+    | - UnreadableRow            a row of a job is not in the form of this version; it is left as it is
     | - FhirUnavailable          the FHIR service did not answer, or answered 5xx
     | - Throttled                429, with its Retry-After
     | - EventsUnavailable        the topic of result events did not answer
@@ -138,12 +138,12 @@ class StoreUnavailable(TransientError):
 
 
 class UnreadableRow(TransientError):
-    """A row of a walk is not in the form of this version; it stays as it is, and another process may understand it."""
+    """A row of a job is not in the form of this version; it stays as it is, and another process may understand it."""
 
     code = "store.unreadable"
     hint = (
-        "Another version of the sync wrote the row of table `cursors`, or it was changed by hand. Run that version "
-        "until the walk is over, or delete the row and begin the walk again."
+        "Another version of the sync wrote the row of table `cursors`, or it was changed by hand. Let that version end "
+        "its job, or correct or delete the row; the runbook says what begins again then."
     )
 
 

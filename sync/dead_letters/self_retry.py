@@ -8,6 +8,7 @@ dead letter again at each attempt, and so is never due here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sync.dead_letters.actions import retry_one
@@ -17,6 +18,7 @@ from sync.model import DeadLetter
 from sync.ports import Operate
 from sync.protocol.leases import held
 from sync.protocol.removals import lift_if_over
+from sync.protocol.row_values import RowValue
 
 CODES = (
     RemovalHeld.code,
@@ -39,6 +41,8 @@ PAGE = 100
 """Dead letters of each code that one run inspects."""
 
 _LEASE = 120.0
+
+_TOKENS: RowValue[Mapping[str, str]] = RowValue(Mapping[str, str])
 
 
 def is_due(letter: DeadLetter, now: datetime) -> bool:
@@ -64,8 +68,9 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
     async with held(CURSOR, s, seconds=_LEASE) as lease:
         if lease is None:
             return 0
+        tokens = _TOKENS.read_or({}, lease.position, row=CURSOR)
         for code in CODES:
-            page = await s.dead_letters.page(code=code, limit=PAGE, token=lease.position.get(code))
+            page = await s.dead_letters.page(code=code, limit=PAGE, token=tokens.get(code))
             for letter in page.letters:
                 if is_due(letter, s.clock.now()):
                     # The message before the position: a crash in between asks for it twice, which is idempotent.
@@ -73,7 +78,7 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
                     requeued += 1
             if page.token:
                 following[code] = page.token
-        await lease.advance(following)
+        await lease.advance(_TOKENS.write(following))
     await lift_if_over(s)
     if requeued:
         s.telemetry.event("letters.retried_by_themselves", letters=requeued)

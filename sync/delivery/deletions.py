@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from sync.events import hint_message, lost_message
 from sync.model import Action, Change, Cursor, ObjectKey
 from sync.ports import Deliver, Jobs, Locate
 from sync.protocol.optimistic import unless_conflict
+from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 
 PREFIX = "deletions-in-hand "
@@ -36,6 +37,16 @@ HELD_FOR = timedelta(seconds=30)
 
 MOST = 400
 """Deletions that a row names; any more wait for the lease of their message. A process has 128 messages at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What a row names: keys of objects, and messages; nothing once it was emptied."""
+
+    deletions: tuple[str, ...] = ()
+
+
+_NAMED: RowValue[_Named] = RowValue(_Named)
 
 
 @asynccontextmanager
@@ -107,7 +118,7 @@ async def _name(texts: Sequence[str], s: Deliver) -> None:
 async def _replace(texts: Sequence[str], s: Jobs) -> None:
     held = s.caches.deletions
     held.name = held.name or PREFIX + uuid4().hex
-    row = Cursor(name=held.name, position={"deletions": texts}, advanced_at=s.clock.now())
+    row = Cursor(name=held.name, position=_NAMED.write(_Named(deletions=tuple(texts))), advanced_at=s.clock.now())
     try:
         held.etag = await s.cursors.write(row, held.etag)
     except StoreConflict:
@@ -143,7 +154,8 @@ async def _send_again(name: str, s: Deliver) -> int:
     stored = await s.cursors.read(name)
     if stored is None:
         return 0
-    messages = [message for text in stored.value.position.get("deletions", ()) if (message := await _message(text, s))]
+    named = _NAMED.read(stored.value.position, row=name).deletions
+    messages = [message for text in named if (message := await _message(text, s))]
     # The messages before the row: a crash in between sends them twice, the other order loses them.
     for message in messages:
         await s.object_queue.send(message)

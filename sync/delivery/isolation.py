@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sync.delivery import handlers
 from sync.delivery.watchdog import within_budget
@@ -38,9 +38,10 @@ from sync.events import (
     parse_study_message,
 )
 from sync.model import Change, Cursor, Stored, digest
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.ports import Core, Deliver, Jobs
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 
 PREFIX = "attempt "
@@ -72,22 +73,18 @@ class Attempts:
     ``begun`` is message id -> since when, and whether in its turn, of attempts that have not ended.
     """
 
-    begun: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+    begun: Mapping[str, tuple[Timestamp, bool]] = field(default_factory=dict)
     deaths: int = 0
     failures: int = 0
     returns: int = 0
 
     @classmethod
     def of(cls, stored: Stored[Cursor] | None) -> Attempts:
-        """Read a row; inverse of `position`."""
-        position = stored.value.position if stored is not None else {}
-        begun = {message: (str(at), bool(in_turn)) for message, (at, in_turn) in position.get("begun", {}).items()}
-        return cls(begun=begun, **{name: int(position.get(name, 0)) for name in ("deaths", "failures", "returns")})
+        """Return what a row keeps; nothing where there is none, or one in no form that is known."""
+        return ATTEMPTS.read_or(cls(), stored.value.position, row=stored.value.name) if stored is not None else cls()
 
-    def position(self) -> dict[str, Any]:
-        """Return the row's content."""
-        begun = {message: list(attempt) for message, attempt in self.begun.items()}
-        return {"begun": begun, "deaths": self.deaths, "failures": self.failures, "returns": self.returns}
+
+ATTEMPTS: RowValue[Attempts] = RowValue(Attempts)
 
 
 async def deliver_object_message(
@@ -198,7 +195,7 @@ async def _begin(name: str, s: Deliver, *, message_id: str, in_turn: bool) -> At
         ended = {message for message, (at, _) in before.begun.items() if message == message_id or _is_over(at, now, s)}
         deaths = before.deaths + sum(before.begun[message][1] for message in ended)
         going_on = {message: attempt for message, attempt in before.begun.items() if message not in ended}
-        row = replace(before, deaths=deaths, begun={**going_on, message_id: (now.isoformat(), in_turn)})
+        row = replace(before, deaths=deaths, begun={**going_on, message_id: (now, in_turn)})
         await s.cursors.write(_cursor(name, row, s), stored.etag if stored is not None else None)
         return row
 
@@ -206,9 +203,8 @@ async def _begin(name: str, s: Deliver, *, message_id: str, in_turn: bool) -> At
         return await retry_on_conflict(note, subject="an attempt")
 
 
-def _is_over(began: str, now: datetime, s: Core) -> bool:
-    at = timestamp_from(began)
-    return at is None or now - at > timedelta(seconds=s.settings.delivery_budget_seconds + MARGIN)
+def _is_over(began: datetime, now: datetime, s: Core) -> bool:
+    return now - began > timedelta(seconds=s.settings.delivery_budget_seconds + MARGIN)
 
 
 async def _end(name: str, s: Deliver, *, message_id: str, failures: int = 0) -> None:
@@ -233,7 +229,7 @@ async def _forget(name: str, s: Jobs) -> None:
 
 
 def _cursor(name: str, row: Attempts, s: Core) -> Cursor:
-    return Cursor(name=name, position=row.position(), advanced_at=s.clock.now())
+    return Cursor(name=name, position=ATTEMPTS.write(row), advanced_at=s.clock.now())
 
 
 # Poison messages.

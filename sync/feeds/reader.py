@@ -12,30 +12,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, SourceUnavailable
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, ObjectKey, dicom_cursor, orthanc_cursor
-from sync.model.timestamps import Timestamp
+from sync.monitoring.feed_states import PROBLEM, FeedProblem
 from sync.ports import Core, Ingest, ReadFeeds
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import Json
 from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedProblem:
-    """What the last run met, kept with the feed's position until it moves: a code, a hint, when to read again."""
-
-    error: str = ""
-    hint: str = ""
-    not_before: Timestamp | None = None
-
-
-_PROBLEM: RowValue[FeedProblem] = RowValue(FeedProblem)
 
 PARALLEL = 32
 """Instances of a feed that are dealt with at once."""
@@ -95,7 +82,7 @@ async def wake(sequences: Sequence[int | None], s: ReadFeeds) -> None:
 async def _run(name: str, batches: Callable[[Json], AsyncIterator[Batch]], s: ReadFeeds) -> Mapping[str, int] | None:
     try:
         async with walk_of(name, s) as walk:
-            not_before = _PROBLEM.read(walk.position, row=name).not_before
+            not_before = PROBLEM.read(walk.position, row=name).not_before
             if not_before is not None and s.clock.now() < not_before:
                 return {}
             before = dict(walk.counts)
@@ -119,7 +106,7 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
         s.telemetry.measure(FAILURES, code=outage.code)
         s.telemetry.event("feed.failed", logging.WARNING, code=outage.code, detail=outage.detail)
         problem = FeedProblem(error=outage.code, hint=outage.hint, not_before=_later(outage, s))
-        await walk.note(_PROBLEM.write(problem))
+        await walk.note(PROBLEM.write(problem))
 
 
 def _inspecting(walk: Walk, s: Ingest) -> Work:

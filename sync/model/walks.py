@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sync.model.changes import Change
+from sync.model.timestamps import Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,16 @@ class Cursor:
 
 
 RECONCILE_CURSOR = "reconcile"
-"""Cursor of the timer that compares everything in turn; its position holds ``last_round`` (``began``, ``ended``)."""
+"""Cursor of the timer that compares everything in turn; its position holds a `LastRound` as ``last_round``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRound:
+    """When the last whole comparison of everything began and ended, and over how many studies."""
+
+    began: Timestamp
+    ended: Timestamp
+    studies: int
 
 
 def dicom_cursor(account: str) -> str:

@@ -14,18 +14,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from sync.errors import RemovalHeld
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
 from sync.model.queues import CALLS
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
 from sync.protocol.leases import held
+from sync.protocol.row_values import RowValue
+from sync.protocol.stored_counts import STORED_COUNT, CountedPages, StoredCount, stored_count
 from sync.telemetry.instruments import (
     DIRTY_AGE,
     DIRTY_STUDIES,
@@ -60,7 +59,18 @@ _LEASE = 120.0
 _JUST_NOW = timedelta(seconds=60)
 """Age up to which a process believes that a page it read was all of a table: two rounds of the watch."""
 
-_TALLY = TypeAdapter(Tally)
+UNREAD_SINCE: RowValue[Mapping[str, datetime]] = RowValue(Mapping[str, Timestamp])
+"""What the row `UNREAD_CURSOR` keeps: the name of a feed's cursor, and since when it is missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unseen:
+    """Of the row `MISSING_EVENTS_CURSOR`: since when an object has been without an event."""
+
+    unseen_since: Timestamp | None = None
+
+
+_UNSEEN: RowValue[_Unseen] = RowValue(_Unseen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +118,15 @@ class SystemCounts:
         cursor, unread = self.cursors.get(name), self.cursors.get(UNREAD_CURSOR)
         if cursor is not None and cursor.advanced_at is not None:
             return cursor.advanced_at
-        since = unread.position.get(name) if unread is not None else None
-        return timestamp_from(since)
+        return UNREAD_SINCE.read_or({}, unread.position, row=unread.name).get(name) if unread is not None else None
 
     @property
     def missing_event_age(self) -> float:
         """How long an object has been in the source without an event."""
         cursor = self.cursors.get(MISSING_EVENTS_CURSOR)
-        since = cursor.position.get("unseen_since") if cursor is not None else None
-        return max((self.at - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0
+        # Of another shape it is for the walk to refuse, each time; the other counts are told meanwhile.
+        unseen = _UNSEEN.read_or(_Unseen(), cursor.position, row=cursor.name) if cursor is not None else _Unseen()
+        return max((self.at - unseen.unseen_since).total_seconds(), 0.0) if unseen.unseen_since else 0.0
 
     @property
     def held_removals(self) -> int:
@@ -202,37 +212,32 @@ async def count_all(table: Counted, s: Measure) -> Count:
         page = await s.tallies.page(table, tally.token)
         tally += page
         if tally.token is None:
-            return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
+            return _count_of(tally)
 
 
 async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> Count:
-    cursor = cursors.get(table.cursor)
-    stored = _kept(cursor)
-    if stored is not None and table is not Counted.DIRTY and _stands(cursor, stored, s.clock.now()):
-        return stored
+    stored = stored_count(cursors.get(table.cursor))
+    kept = _count_of(stored.kept, stored.kept.at) if stored.kept is not None else None
+    if kept is not None and table is not Counted.DIRTY and _stands(stored, s.clock.now()):
+        return kept
     tally = await s.tallies.page(table)
     if tally.token is None:
-        if _is_young(cursor, s.clock.now()):
+        if _is_young(stored, s.clock.now()):
             s.caches.whole_pages[table] = s.clock.now()
-        return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups)
+        return _count_of(tally)
     s.caches.whole_pages.pop(table, None)
     # A table that was not counted to its end since it grew has at least what one page says.
-    page = Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=s.clock.now())
-    return stored if stored is not None and stored.total >= page.total else page
+    page = _count_of(tally, s.clock.now())
+    return kept if kept is not None and kept.total >= page.total else page
 
 
-def _stands(cursor: Cursor | None, stored: Count, now: datetime) -> bool:
+def _stands(stored: StoredCount, now: datetime) -> bool:
     """Whether a kept count is used without reading the table: it was counted lately, and one page was not enough."""
-    pages = cursor.position["kept"].get("pages", 1) if cursor is not None else 1
-    return pages > 1 and stored.at is not None and now - stored.at <= LATELY
+    kept = stored.kept
+    return kept is not None and kept.pages > 1 and kept.at is not None and now - kept.at <= LATELY
 
 
-def _kept(cursor: Cursor | None) -> Count | None:
-    stored = cursor.position.get("kept") if cursor is not None else None
-    if stored is None:
-        return None
-    tally = _tally_from(stored)
-    at = datetime.fromisoformat(stored["at"])
+def _count_of(tally: Tally, at: datetime | None = None) -> Count:
     return Count(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, at=at)
 
 
@@ -253,9 +258,11 @@ async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -
     async with held(table.cursor, s, seconds=_LEASE) as lease:
         if lease is None:
             return
-        before = lease.position
-        position = {name: value for name, value in before.items() if name != "walk"} if from_start else before
-        await lease.advance(await _counted_on(table, position, PAGES_AT_ONCE if from_start else _pace(before), s))
+        before = STORED_COUNT.read_or(StoredCount(), lease.position, row=lease.name)
+        if from_start:
+            before = replace(before, walk=None)
+        counted = await _counted_on(table, before, PAGES_AT_ONCE if from_start else _pace(before), s)
+        await lease.advance(STORED_COUNT.write(counted))
 
 
 async def _is_small(table: Counted, s: Measure) -> bool:
@@ -268,39 +275,31 @@ async def _is_small(table: Counted, s: Measure) -> bool:
     if whole is not None and s.clock.now() - whole <= _JUST_NOW:
         return True
     stored = await s.cursors.read(table.cursor)
-    if not _is_young(stored.value if stored is not None else None, s.clock.now()):
+    if not _is_young(stored_count(stored.value if stored is not None else None), s.clock.now()):
         return False
     return (await s.tallies.page(table)).token is None
 
 
-def _is_young(cursor: Cursor | None, now: datetime) -> bool:
+def _is_young(stored: StoredCount, now: datetime) -> bool:
     """Whether a count of one page was stored lately, and no walk has begun since."""
-    kept = _kept(cursor)
-    if cursor is None or kept is None or kept.at is None or "walk" in cursor.position:
+    kept = stored.kept
+    if kept is None or kept.at is None or stored.walk is not None:
         return False
-    return cursor.position["kept"].get("pages", 1) <= 1 and now - kept.at <= LATELY
+    return kept.pages <= 1 and now - kept.at <= LATELY
 
 
-def _pace(position: Mapping[str, Any]) -> int:
+def _pace(stored: StoredCount) -> int:
     """Return how many pages to read in one call: few, unless nothing was counted yet or there are very many."""
-    if "kept" not in position:
+    if stored.kept is None:
         return PAGES_AT_ONCE
-    pages = int(position["kept"].get("pages", 1))
-    return min(max(math.ceil(pages / _CALLS), _FEWEST), PAGES_AT_ONCE)
+    return min(max(math.ceil(stored.kept.pages / _CALLS), _FEWEST), PAGES_AT_ONCE)
 
 
-async def _counted_on(table: Counted, position: Mapping[str, Any], most: int, s: Measure) -> Mapping[str, Any]:
-    walk = position.get("walk") or {}
-    tally, pages = _tally_from(walk), walk.get("pages", 0)
+async def _counted_on(table: Counted, stored: StoredCount, most: int, s: Measure) -> StoredCount:
+    tally, pages = (stored.walk, stored.walk.pages) if stored.walk is not None else (Tally(counts={}), 0)
     for _ in range(most):
         page = await s.tallies.page(table, tally.token)
         tally, pages = tally + page, pages + 1
         if tally.token is None:
-            return {"kept": {**_TALLY.dump_python(tally, mode="json"), "pages": pages, "at": s.clock.now().isoformat()}}
-    earlier = {"kept": position["kept"]} if "kept" in position else {}
-    return {**earlier, "walk": {**_TALLY.dump_python(tally, mode="json"), "pages": pages}}
-
-
-def _tally_from(stored: Mapping[str, Any]) -> Tally:
-    """Return the tally that a cursor keeps, beside other fields; an empty one where it keeps none."""
-    return _TALLY.validate_python({"counts": {}, **stored})
+            return StoredCount(kept=CountedPages.of(tally, pages=pages, at=s.clock.now()))
+    return replace(stored, walk=CountedPages.of(tally, pages=pages))

@@ -21,8 +21,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from sync.errors import SyncError
+from sync.model.timestamps import Timestamp
 from sync.ports import Clock, MetricHistory, Watch
 from sync.protocol.leases import Lease, held
+from sync.protocol.row_values import RowValue
 from sync.telemetry.measurements import (
     HOUR,
     MINUTE,
@@ -244,6 +246,16 @@ async def read_metrics(
     return past.chart(names, start, end, step=step)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AddedUp:
+    """Up to when times that are over were added up."""
+
+    until: Timestamp | None = None
+
+
+_ADDED_UP: RowValue[_AddedUp] = RowValue(_AddedUp)
+
+
 async def compact_metrics(s: Watch) -> None:
     """
     Add up the times that are over, and delete what is older than it is kept; the history of studies too.
@@ -259,14 +271,13 @@ async def _compact(lease: Lease, s: Watch) -> None:
     now = s.clock.now()
     over = floor(now - SETTLED, TENTH)
     until = floor(over, HOUR) - timedelta(hours=1)
-    if lease.position:
-        until = datetime.fromisoformat(lease.position["until"])
+    until = _ADDED_UP.read(lease.position, row=CURSOR).until or until
     for _ in range(ROLLED_AT_ONCE):
         if until >= over:
             break
         await _add_up(until, s.metrics)
         until += timedelta(seconds=TENTH)
-        await lease.advance({"until": until.isoformat()})
+        await lease.advance(_ADDED_UP.write(_AddedUp(until=until)))
     # Discarded last, and only before ``until``: rows go only when what they add up to is there.
     minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.metrics_by_minute_kept_hours))
     for length in (MINUTE, TENTH):

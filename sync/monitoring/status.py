@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.model import RECONCILE_CURSOR, Cursor
+from sync.model import RECONCILE_CURSOR, LastRound
 from sync.monitoring.alerts import evaluation
-from sync.monitoring.alerts.evaluation import Alert
+from sync.monitoring.alerts.evaluation import Alert, Evaluated, acknowledgement_of
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import FEEDS, SystemCounts, read_counts
 from sync.monitoring.failing_services import service_problems
+from sync.monitoring.feed_states import FeedState
 from sync.monitoring.history import Chart, Past, end_of, floor, read_past
 from sync.monitoring.status_model import (
     RECENT,
     ActiveAlert,
-    FeedState,
     Lag,
     OpenDrift,
     Recent,
@@ -32,6 +33,7 @@ from sync.monitoring.status_model import (
 )
 from sync.monitoring.verdict import is_overdue, judge, messages_held, paused_projection, slow_fhir
 from sync.ports import Core, Measure
+from sync.protocol.row_values import RowValue
 from sync.protocol.walk_rows import Board
 from sync.telemetry.instruments import (
     FAILURES,
@@ -97,7 +99,7 @@ def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
         synced_studies=counts.projections.counts.get("studies", 0),
         synced_instances=counts.projections.counts.get("instances", 0),
         dead_letters=counts.dead_letters.total,
-        feeds={row.name: _feed(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
+        feeds={row.name: FeedState.of(row) for row in counts.cursors.values() if row.name.startswith(tuple(FEEDS))},
         drift=open_drift(counts),
         held_removals=counts.held_removals,
         at=now,
@@ -135,14 +137,11 @@ def _walks(counts: SystemCounts, now: datetime) -> list[WalkStatus]:
 
 
 def _alerts(counts: SystemCounts) -> Mapping[str, Alert]:
-    cursor = counts.cursors.get(evaluation.CURSOR)
-    return evaluation.states(cursor.position) if cursor is not None else {}
+    return Evaluated.of(counts.cursors.get(evaluation.CURSOR)).states
 
 
 def _active(alert: Alert, counts: SystemCounts) -> ActiveAlert:
-    row = counts.cursors.get(evaluation.ACKNOWLEDGED)
-    acknowledged = evaluation.acknowledgements(row.position, {alert.code: alert}) if row is not None else {}
-    by = acknowledged.get(alert.code)
+    by = acknowledgement_of(alert, counts.cursors.get(evaluation.ACKNOWLEDGED))
     rule = BY_CODE[alert.code]
     return ActiveAlert(
         code=alert.code,
@@ -178,17 +177,20 @@ def _counted_at(counts: SystemCounts) -> datetime | None:
     return min((count.at for count in tables if count.at is not None), default=None)
 
 
-def _feed(row: Cursor) -> FeedState:
-    return FeedState(
-        read_at=row.advanced_at,
-        position={key: row.position[key] for key in ("until", "sequence", "since", "checked") if key in row.position},
-        problem={key: row.position[key] for key in ("error", "hint", "not_before") if row.position.get(key)},
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rounds:
+    """Of the row of the timer that compares everything: the last whole round."""
+
+    last_round: LastRound | None = None
+
+
+_ROUNDS: RowValue[_Rounds] = RowValue(_Rounds)
 
 
 def open_drift(counts: SystemCounts) -> OpenDrift:
     """Count the drift that is open, by kind."""
     row = counts.cursors.get(RECONCILE_CURSOR)
-    last_round = row.position.get("last_round") if row is not None else None
+    # Of another shape it holds no round that counts: the timer begins another one.
+    rounds = _ROUNDS.read_or(_Rounds(), row.position, row=row.name) if row is not None else _Rounds()
     by_kind = dict(sorted(counts.drifts.counts.items()))
-    return OpenDrift(open=counts.drifts.total, by_kind=by_kind, last_round=last_round or None)
+    return OpenDrift(open=counts.drifts.total, by_kind=by_kind, last_round=rounds.last_round)

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sync.model import LastRound
 from sync.model.timestamps import Timestamp
+from sync.monitoring.feed_states import FeedState, flat
 
 RECENT = 5
 """Minutes over which throughput and latency are reported."""
@@ -29,16 +31,6 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedState:
-    """How far a change feed was read: when it last moved or was at its end, where it stands, and what keeps it."""
-
-    read_at: Timestamp | None
-    position: Mapping[str, Any]
-    problem: Mapping[str, Any]
-    """``error``, ``hint`` and ``not_before``, where there is something; in JSON beside ``position``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDrift:
     """
     What checks found to disagree and no later one found right.
@@ -49,7 +41,7 @@ class OpenDrift:
 
     open: int
     by_kind: Mapping[str, int]
-    last_round: Mapping[str, Any] | None
+    last_round: LastRound | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +172,4 @@ _JSON = TypeAdapter(Status)
 def as_json(status: Status) -> dict[str, Any]:
     """Return the status as ``GET api/status`` and ``status --json`` tell it."""
     body: dict[str, Any] = _JSON.dump_python(status, mode="json")
-    for feed in body["feeds"].values():
-        feed.update(feed.pop("problem"))
-    return body
+    return {**body, "feeds": {name: flat(state) for name, state in body["feeds"].items()}}

@@ -8,12 +8,13 @@ completed, because the dirty row is the truth, and the sweeper wakes every study
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sync.model import Cursor
+from sync.model.timestamps import Timestamp
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Control, Jobs
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import RowValue
 
 PROJECTION = "control.projection"
 """Name of the row in table ``cursors``."""
@@ -23,9 +24,12 @@ PROJECTION = "control.projection"
 class Pause:
     """Since when nothing is projected, who said so, and why. Aware UTC."""
 
-    since: datetime
-    who: str
-    why: str
+    since: Timestamp
+    who: str = ""
+    why: str = ""
+
+
+_PAUSE: RowValue[Pause] = RowValue(Pause)
 
 
 async def projection_pause(s: Jobs) -> Pause | None:
@@ -36,12 +40,9 @@ async def projection_pause(s: Jobs) -> Pause | None:
 
 def pause_of(cursor: Cursor | None) -> Pause | None:
     """Return the pause that the row tells of; None when there is none."""
-    if cursor is None or "since" not in cursor.position:
+    if cursor is None or not cursor.position:
         return None
-    position = cursor.position
-    return Pause(
-        since=datetime.fromisoformat(position["since"]), who=position.get("who", ""), why=position.get("why", "")
-    )
+    return _PAUSE.read(cursor.position, row=PROJECTION)
 
 
 async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
@@ -58,11 +59,10 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
         if (current := await projection_pause(s)) is not None:
             return current
         await record_action(OperatorAction.PAUSE, s, who=who, subject=PROJECTION, why=why)
-        now = s.clock.now()
-        position = {"since": now.isoformat(), "who": who, "why": why}
-        await s.cursors.write(Cursor(name=PROJECTION, position=position, advanced_at=now), None)
+        paused = Pause(since=s.clock.now(), who=who, why=why)
+        await s.cursors.write(Cursor(name=PROJECTION, position=_PAUSE.write(paused), advanced_at=paused.since), None)
         s.telemetry.event("projection.paused")
-        return Pause(since=now, who=who, why=why)
+        return paused
 
     # Of two at once the second finds the row there, reads again, and the first pause counts.
     return await retry_on_conflict(pause, subject="the pause")

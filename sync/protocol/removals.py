@@ -17,16 +17,16 @@ One row of table ``cursors`` holds it all, written under its ETag: two processes
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sync.errors import RemovalHeld
 from sync.model import Cursor, Stored, SubjectKind, digest
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.ports import Counted, Jobs, Reject, Removing
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import RowValue
+from sync.protocol.stored_counts import stored_count
 from sync.words import counted
 
 CURSOR = "control.removals"
@@ -58,27 +58,18 @@ class Ceiling:
     operator has confirmed the removals held up to ``approved_at``.
     """
 
-    began: datetime | None = None
+    began: Timestamp | None = None
     studies: tuple[str, ...] = ()
     limit: int = 0
-    held_since: datetime | None = None
-    approved_at: datetime | None = None
-
-    @classmethod
-    def of(cls, position: Mapping[str, Any]) -> Ceiling:
-        """Read it from its row; an empty position is a new ceiling."""
-        times = {name: timestamp_from(position.get(name)) for name in ("began", "held_since", "approved_at")}
-        return cls(studies=tuple(position.get("studies", ())), limit=int(position.get("limit", 0)), **times)
-
-    def position(self) -> dict[str, Any]:
-        """As the row keeps it."""
-        times = {name: getattr(self, name) for name in ("began", "held_since", "approved_at")}
-        texts = {name: timestamp.isoformat() for name, timestamp in times.items() if timestamp is not None}
-        return {"studies": list(self.studies), "limit": self.limit, **texts}
+    held_since: Timestamp | None = None
+    approved_at: Timestamp | None = None
 
     def is_over(self, now: datetime) -> bool:
         """Whether a new window begins; never while removals are held."""
         return self.held_since is None and (self.began is None or now - self.began >= WINDOW)
+
+
+_CEILING: RowValue[Ceiling] = RowValue(Ceiling)
 
 
 async def read_ceiling(s: Jobs) -> Ceiling:
@@ -88,8 +79,15 @@ async def read_ceiling(s: Jobs) -> Ceiling:
 
 
 def ceiling_of(cursor: Cursor | None) -> Ceiling:
-    """Return what the row tells; a new ceiling without one."""
-    return Ceiling.of(cursor.position if cursor is not None else {})
+    """
+    Return what the row tells; a new ceiling without one.
+
+    Raises
+    ------
+    UnreadableRow
+        It is in no form that is known: whether the ceiling is reached is unknown, so nothing may be removed.
+    """
+    return _CEILING.read(cursor.position, row=CURSOR) if cursor is not None else Ceiling()
 
 
 async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Removing) -> None:
@@ -212,13 +210,13 @@ async def _limit(s: Jobs) -> int:
     """Studies that may lose instances in a window: the lower one of number and share, but never fewer than a few."""
     if s.settings.max_removal_share_percent >= _PERCENT:
         return s.settings.max_removals_per_hour  # a share of everything bounds nothing, whatever was counted last
-    counted = await s.cursors.read(Counted.PROJECTIONS.cursor)
-    count = counted.value.position.get("kept") if counted is not None else None
-    studies = (count or {}).get("counts", {}).get("studies", 0)
+    row = await s.cursors.read(Counted.PROJECTIONS.cursor)
+    kept = stored_count(row.value if row is not None else None).kept
+    studies = kept.counts.get("studies", 0) if kept is not None else 0
     share = int(studies * s.settings.max_removal_share_percent / _PERCENT)
     return min(s.settings.max_removals_per_hour, max(share, FEW))
 
 
 async def _write(ceiling: Ceiling, stored: Stored[Cursor] | None, s: Jobs) -> None:
-    cursor = Cursor(name=CURSOR, position=ceiling.position(), advanced_at=s.clock.now())
+    cursor = Cursor(name=CURSOR, position=_CEILING.write(ceiling), advanced_at=s.clock.now())
     await s.cursors.write(cursor, stored.etag if stored is not None else None)

@@ -57,6 +57,13 @@ class RowValue(Generic[T]):
             place = next(iter(first["loc"]), "it")
             raise UnreadableRow(f"row {row}: {place} is not as expected ({first['type']})") from None
 
+    def read_or(self, default: T, kept: Json, *, row: str) -> T:
+        """Return like `read`; the default for JSON of another shape: for what a loss of the row only costs requests."""
+        try:
+            return self.read(kept, row=row)
+        except UnreadableRow:
+            return default
+
     def write(self, value: T) -> Json:
         """Return the JSON that a row keeps."""
         kept: Json = self._adapter.dump_python(value, mode="json", by_alias=True)

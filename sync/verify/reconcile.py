@@ -29,7 +29,7 @@ from sync.errors import (
     Throttled,
     UnreadableRow,
 )
-from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Locator, ObjectKey, ObjectRef
+from sync.model import RECONCILE_CURSOR, Drift, DriftKind, LastRound, Locator, ObjectKey, ObjectRef
 from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
@@ -67,15 +67,6 @@ FAILURES_AT_A_PLACE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _LastRound:
-    """When the last whole round began and ended, and over how many studies."""
-
-    began: Timestamp
-    ended: Timestamp
-    studies: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """Where a round stands: in which phase, after which study key or at which link; and the round before."""
 
@@ -87,7 +78,7 @@ class _Place:
     container: int = 0
     began: Timestamp
     studies: int = 0
-    last_round: _LastRound | None = None
+    last_round: LastRound | None = None
 
     @classmethod
     def of(cls, kept: Json, now: datetime) -> _Place:
@@ -109,7 +100,7 @@ class _Place:
             return replace(self, phase=_PHASES[index], after="", failures=0)
         if self.skipped:
             return _Place(began=now, last_round=self.last_round)
-        return _Place(began=now, last_round=_LastRound(began=self.began, ended=now, studies=self.studies))
+        return _Place(began=now, last_round=LastRound(began=self.began, ended=now, studies=self.studies))
 
 
 _PLACE: RowValue[_Place] = RowValue(_Place)

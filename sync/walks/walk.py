@@ -45,13 +45,13 @@ Work = Callable[[Change], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Counted:
+class Counts:
     """What every walk keeps with its position."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-_COUNTED: RowValue[_Counted] = RowValue(_Counted)
+COUNTS: RowValue[Counts] = RowValue(Counts)
 
 
 class Walk:
@@ -67,7 +67,7 @@ class Walk:
         self._turn = asyncio.Lock()
         self.position: Json = lease.position if lease else {}
         """Where the walk stands; empty at its beginning."""
-        before = _COUNTED.read(self.position, row=lease.name).counts if lease else {}
+        before = COUNTS.read(self.position, row=lease.name).counts if lease else {}
         self.counts: Counter[str] = Counter(before)
         self._done: Counter[str] = Counter(before)
         self.successes = 0

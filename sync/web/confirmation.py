@@ -11,17 +11,19 @@ address names only its row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.model import Cursor
+from sync.model.timestamps import Timestamp
 from sync.operators.access import operator_of, refuse_readers
 from sync.ports import Jobs, Services
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import RowValue
 from sync.web.buttons import ACTS, Act, Deed
 from sync.web.exchange import Request, fields_of, text_of
 from sync.web.rendering import RenderedPage, Visit, redirect, render
@@ -29,10 +31,22 @@ from sync.web.rendering import RenderedPage, Visit, redirect, render
 Fields = Mapping[str, str]
 
 RESULTS = "acts"
-"""Cursor that keeps what the latest acts did: id -> act, how many it concerned, when."""
+"""Cursor that keeps what the latest acts did, by id."""
 
 MOST_RESULTS = 20
 RESULT_SHOWN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    """What an act did: its name, how many items it concerned, and when."""
+
+    act: str
+    n: int
+    at: Timestamp
+
+
+_RESULTS: RowValue[Mapping[str, _Result]] = RowValue(Mapping[str, _Result])
 
 _TARGET = ("of", "kind", "subject", "subjects", "uid", "partition")
 """Fields that say what is acted on; they travel from the button to the form to the act."""
@@ -98,26 +112,31 @@ async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
 
 async def _keep_result(name: str, concerned: int, s: Jobs) -> str:
     """Keep what an act did for the page that tells it: an address alone could claim what never happened."""
-    result, entry = uuid4().hex[:12], {"act": name, "n": concerned, "at": s.clock.now().isoformat()}
+    result, entry = uuid4().hex[:12], _Result(act=name, n=concerned, at=s.clock.now())
 
     async def write() -> None:
         stored = await s.cursors.read(RESULTS)
         before = stored.value if stored is not None else Cursor(name=RESULTS)
-        latest = dict([*before.position.items(), (result, entry)][-MOST_RESULTS:])
-        await s.cursors.write(replace(before, position=latest), stored.etag if stored is not None else None)
+        latest = dict([*_results_of(before).items(), (result, entry)][-MOST_RESULTS:])
+        after = replace(before, position=_RESULTS.write(latest))
+        await s.cursors.write(after, stored.etag if stored is not None else None)
 
     await retry_on_conflict(write, subject="the results of acts")
     return result
+
+
+def _results_of(cursor: Cursor) -> Mapping[str, _Result]:
+    return _RESULTS.read_or({}, cursor.position, row=RESULTS)
 
 
 async def confirmation_text(request: Request, s: Jobs) -> str:
     """Return what a page says of the act that led to it; empty when none did, or not within `RESULT_SHOWN`."""
     result = request.query.get("did", "")
     stored = await s.cursors.read(RESULTS) if result else None
-    entry = stored.value.position.get(result) if stored is not None else None
-    if entry is None or s.clock.now() - datetime.fromisoformat(entry["at"]) > RESULT_SHOWN:
+    entry = _results_of(stored.value).get(result) if stored is not None else None
+    if entry is None or s.clock.now() - entry.at > RESULT_SHOWN:
         return ""
-    return ACTS[entry["act"]].done.format(n=entry["n"]) if entry["act"] in ACTS else ""
+    return ACTS[entry.act].done.format(n=entry.n) if entry.act in ACTS else ""
 
 
 def _act(name: str) -> tuple[str, Act]:

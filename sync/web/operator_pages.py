@@ -15,6 +15,7 @@ from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
 from sync.replay.jobs import is_replay
 from sync.replay.requests import request_of
 from sync.walks import backfill, exporting, verification
+from sync.walks.walk import COUNTS, Counts
 from sync.web.exchange import limit_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
@@ -126,10 +127,10 @@ def _walk(cursor: Cursor, now: datetime) -> ShownWalk | None:
     name = next((words for prefix, words in _WALKS.items() if cursor.name.startswith(prefix)), "")
     if not name:
         return None
-    counts = cursor.position.get("counts", {})
+    counts = COUNTS.read_or(Counts(), cursor.position, row=cursor.name).counts
     return ShownWalk(
         name=name,
         running=bool(cursor.holder) and cursor.held_until is not None and cursor.held_until > now,
-        counts={word: number for word, number in sorted(counts.items()) if number} if isinstance(counts, dict) else {},
+        counts={word: number for word, number in sorted(counts.items()) if number},
         moved=cursor.advanced_at.isoformat() if cursor.advanced_at else "",
     )

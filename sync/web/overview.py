@@ -216,7 +216,8 @@ def _queue(name: str, queue: str, status: Status, limit: float) -> Stage:
 
 def drift_of(status: Status) -> dict[str, Any]:
     """Return what checks found, as the page shows it."""
-    ended = (status.drift.last_round or {}).get("ended")
+    last = status.drift.last_round
+    ended = last.ended.isoformat() if last is not None else None
     return {"open": status.drift.open, "counts": status.drift.by_kind, "at": ended}
 
 

@@ -29,7 +29,7 @@ from sync.bootstrap import start
 from sync.config import Settings
 from sync.errors import StoreConflict
 from sync.model import Cursor
-from sync.monitoring.alerts.evaluation import CURSOR, STATES, Alert
+from sync.monitoring.alerts.evaluation import CURSOR, EVALUATED, Alert, Evaluated
 from tests.docs.typed import ROOT, typed
 from tests.e2e.conftest import Place
 from tests.e2e.documented import ENDS, NOT_RUN, SAYS, STAYING, Places, not_run, plain
@@ -237,7 +237,7 @@ async def set_alerts(world: World, alerts: list[Alert]) -> None:
     settings = {"AzureWebJobsStorage": world.addresses["storage"], "fhir_url": world.addresses["fhir"]}
     running = await start(Settings(**settings))
     s, now = running.services, datetime.now(UTC)
-    position = {"alerts": STATES.dump_python(alerts, mode="json"), "unsent": [], "at": now.isoformat()}
+    position = EVALUATED.write(Evaluated(alerts=tuple(alerts)))
     held = (
         {"holder": "a test", "held_until": now + timedelta(minutes=10)}
         if alerts

@@ -97,10 +97,10 @@ async def acknowledging(seed, module=evaluation):
 
 
 async def taken(world, module=evaluation):
-    cursors = {row.name: row.position for row in world.store.cursors.table.values()}
-    raised = module.states(cursors[module.CURSOR])
-    noted = module.acknowledgements(cursors.get(module.ACKNOWLEDGED, {}), raised)
-    return {code: acknowledgement.who for code, acknowledgement in noted.items()}
+    cursors = {row.name: row for row in world.store.cursors.table.values()}
+    raised = module.Evaluated.of(cursors[module.CURSOR]).states
+    noted = {code: module.acknowledgement_of(raised[code], cursors.get(module.ACKNOWLEDGED)) for code in raised}
+    return {code: acknowledgement.who for code, acknowledgement in noted.items() if acknowledgement}
 
 
 async def test_no_acknowledgement_is_lost_and_none_outlives_its_alert():
@@ -153,7 +153,7 @@ async def _an_acknowledgement_stays(seed, module):
 
 MUTANTS = {
     "what a predecessor left unsent is sent": (
-        "[*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]",
+        "[*before.unsent, *[(n, channel) for n in notices for channel in channels]]",
         "[(n, channel) for n in notices for channel in channels]",
         _history_is_wrong,
     ),
@@ -183,13 +183,13 @@ MUTANTS = {
         _the_other_channel_waits,
     ),
     "who watches from outside is not the app": (
-        "(app_ran_at(lease.position) if outside else None) or s.clock.now()",
+        "(before.app_at if outside else None) or s.clock.now()",
         "s.clock.now()",
         _stoppages_are_wrong,
     ),
     "the app that evaluates runs": (
-        "(app_ran_at(lease.position) if outside else None) or s.clock.now()",
-        "app_ran_at(lease.position) or s.clock.now()",
+        "(before.app_at if outside else None) or s.clock.now()",
+        "before.app_at or s.clock.now()",
         _stoppages_are_wrong,
     ),
     "an app that does not get the lease says that it runs": (
@@ -203,8 +203,8 @@ MUTANTS = {
         _an_acknowledgement_is_lost,
     ),
     "an acknowledgement leaves those of other alerts": (
-        "position={**before.position, code: entry}",
-        "position={code: entry}",
+        "{**_acknowledged(before), code: entry}",
+        "{code: entry}",
         _an_acknowledgement_is_lost,
     ),
     "an acknowledgement holds until the alert is raised anew": (

@@ -23,13 +23,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from sync.errors import StoreConflict, SyncError
 from sync.model import Cursor, digest
-from sync.model.timestamps import Timestamp, timestamp_from
+from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
 from sync.monitoring.history import Chart, Recorder, floor, read_metrics
@@ -37,6 +34,7 @@ from sync.operators.audit import OperatorAction, record_action
 from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
 from sync.protocol.leases import held
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.row_values import Json, RowValue
 from sync.telemetry.instruments import (
     ALERTS,
     DIRTY_AGE,
@@ -89,11 +87,31 @@ class Alert:
         return self.raised_at is not None
 
 
-_UNSENT = TypeAdapter(list[tuple[Notice, str]])
-"""Notices that were not sent yet, each with its channel, as the cursor keeps them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """
+    What the row of the last evaluation keeps.
 
-STATES = TypeAdapter(list[Alert])
-"""States as the cursor keeps them."""
+    ``unsent`` are notices that were not sent yet, each with its channel. ``app_at`` is when the app itself last
+    evaluated, or when an outside watcher first looked for it; None before either.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    unsent: tuple[tuple[Notice, str], ...] = ()
+    app_at: Timestamp | None = None
+
+    @classmethod
+    def of(cls, cursor: Cursor | None) -> Evaluated:
+        """Return what a row keeps; nothing without one. Raises like `RowValue.read`."""
+        return EVALUATED.read(cursor.position, row=cursor.name) if cursor is not None else cls()
+
+    @property
+    def states(self) -> Mapping[str, Alert]:
+        """The alerts that there are rules for, by code."""
+        return {alert.code: alert for alert in self.alerts if alert.code in BY_CODE}
+
+
+EVALUATED: RowValue[Evaluated] = RowValue(Evaluated)
 
 
 def step(alert: Alert, rule: Rule, value: float, s: Core) -> tuple[Alert, Notice | None]:
@@ -171,9 +189,10 @@ async def evaluate_alerts(
                 await _sign(s)
             return ()
         values = await measured_values(s, recorder, outside=outside)
-        ran_at = (app_ran_at(lease.position) if outside else None) or s.clock.now()
-        alerts, notices = _evaluated(states(lease.position), values, s)
-        unsent = [*_unsent(lease.position), *[(n, channel) for n in notices for channel in channels]]
+        before = EVALUATED.read(lease.position, row=CURSOR)
+        ran_at = (before.app_at if outside else None) or s.clock.now()
+        alerts, notices = _evaluated(before.states, values, s)
+        unsent = [*before.unsent, *[(n, channel) for n in notices for channel in channels]]
         if not unsent:
             await lease.finish(_position(alerts, unsent, ran_at))
             return notices
@@ -222,7 +241,7 @@ async def _sign(s: Jobs) -> None:
     at = evaluated.value.advanced_at if evaluated is not None else None
     if at is None:
         return
-    row = Cursor(name=RAN, position={"app_at": at.isoformat()}, advanced_at=s.clock.now())
+    row = Cursor(name=RAN, position=EVALUATED.write(Evaluated(app_at=at)), advanced_at=s.clock.now())
     with suppress(StoreConflict):
         await s.cursors.write(row, stored.etag if stored is not None else None)
 
@@ -314,44 +333,27 @@ def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
     When they never did: since when a study waits for them, and nothing if the app itself asks (``runs``).
     """
     rows = (counts.cursors.get(name) for name in (CURSOR, RAN))
-    at = max((at for row in rows if row is not None and (at := app_ran_at(row.position))), default=None)
+    at = max((at for row in rows if (at := Evaluated.of(row).app_at)), default=None)
     if at is None:
         return 0.0 if runs else counts.dirty_age
     return (counts.at - at).total_seconds()
 
 
-def app_ran_at(position: Mapping[str, Any]) -> datetime | None:
-    """Return when the app itself last evaluated, or when an outside watcher first looked for it; None before either."""
-    at = position.get("app_at")
-    return timestamp_from(at)
-
-
-def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime) -> Mapping[str, Any]:
-    return {
-        "alerts": STATES.dump_python(list(alerts.values()), mode="json"),
-        "unsent": _UNSENT.dump_python(list(unsent[-MOST_UNSENT:]), mode="json"),
-        "app_at": ran_at.isoformat(),
-    }
-
-
-def states(position: Mapping[str, Any]) -> Mapping[str, Alert]:
-    """Return the alerts that a cursor's position holds."""
-    alerts = STATES.validate_python(position.get("alerts", []))
-    return {alert.code: alert for alert in alerts if alert.code in BY_CODE}
-
-
-def _unsent(position: Mapping[str, Any]) -> list[tuple[Notice, str]]:
-    return _UNSENT.validate_python(position.get("unsent", []))
+def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]], ran_at: datetime) -> Json:
+    waiting = tuple(unsent[-MOST_UNSENT:])
+    return EVALUATED.write(Evaluated(alerts=tuple(alerts.values()), unsent=waiting, app_at=ran_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """Who acknowledged an active alert, and when; it holds until the alert is raised again."""
+    """Who acknowledged an active alert, the ``number`` of which it is, and when."""
 
-    code: str
     number: int
     who: str
-    at: datetime
+    at: Timestamp
+
+
+_ACKNOWLEDGED: RowValue[Mapping[str, Acknowledgement]] = RowValue(Mapping[str, Acknowledgement])
 
 
 async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
@@ -369,16 +371,16 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
         Too many people at once.
     """
     cursor = await s.cursors.read(CURSOR)
-    alert = states(cursor.value.position).get(code) if cursor is not None else None
+    alert = Evaluated.of(cursor.value if cursor is not None else None).states.get(code)
     if alert is None or not alert.raised:
         return None
     await record_action(OperatorAction.ACKNOWLEDGE, s, who=who, subject=code)
-    entry = {"number": alert.number, "who": who, "at": s.clock.now().isoformat()}
+    entry = Acknowledgement(number=alert.number, who=who, at=s.clock.now())
 
     async def write_entry() -> None:
         stored = await s.cursors.read(ACKNOWLEDGED)
         before = stored.value if stored is not None else Cursor(name=ACKNOWLEDGED)
-        after = replace(before, position={**before.position, code: entry})
+        after = replace(before, position=_ACKNOWLEDGED.write({**_acknowledged(before), code: entry}))
         await s.cursors.write(after, stored.etag if stored is not None else None)
 
     await retry_on_conflict(write_entry, subject="an acknowledgement")
@@ -386,15 +388,12 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
     return alert
 
 
-def acknowledgements(position: Mapping[str, Any], alerts: Mapping[str, Alert]) -> Mapping[str, Acknowledgement]:
-    """Return those that hold: of alerts that are raised and were not raised again since."""
-    entries = (
-        Acknowledgement(code=code, number=entry["number"], who=entry["who"], at=datetime.fromisoformat(entry["at"]))
-        for code, entry in position.items()
-    )
-    held = ((entry, alerts.get(entry.code)) for entry in entries)
-    return {
-        entry.code: entry
-        for entry, alert in held
-        if alert is not None and alert.raised and alert.number == entry.number
-    }
+def acknowledgement_of(alert: Alert, row: Cursor | None) -> Acknowledgement | None:
+    """Return who acknowledged an alert that is raised; None where it was raised again since."""
+    entry = _acknowledged(row).get(alert.code) if row is not None else None
+    return entry if entry is not None and alert.raised and alert.number == entry.number else None
+
+
+def _acknowledged(row: Cursor) -> Mapping[str, Acknowledgement]:
+    """Return what a row keeps, by code; what is in no form that is known acknowledges nothing."""
+    return _ACKNOWLEDGED.read_or({}, row.position, row=ACKNOWLEDGED)

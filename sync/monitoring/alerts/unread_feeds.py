@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from sync.errors import StoreConflict
 from sync.model import Cursor
-from sync.monitoring.counts import UNREAD_CURSOR, feeds_of
+from sync.monitoring.counts import UNREAD_CURSOR, UNREAD_SINCE, feeds_of
 from sync.ports import Jobs, Measure
 
 
@@ -28,13 +28,14 @@ async def note_unread_feeds(s: Measure) -> None:
     if not feeds:
         return
     stored = await s.cursors.read(UNREAD_CURSOR)
-    noted = stored.value.position if stored is not None else {}
-    now = s.clock.now().isoformat()
+    noted = UNREAD_SINCE.read_or({}, stored.value.position, row=UNREAD_CURSOR) if stored is not None else {}
+    now = s.clock.now()
     missed = {name: noted.get(name, now) for name in feeds if not await _was_read(name, s)}
     if missed != noted:
         with suppress(StoreConflict):  # another watcher has noted the same
             await s.cursors.write(
-                Cursor(name=UNREAD_CURSOR, position=missed), stored.etag if stored is not None else None
+                Cursor(name=UNREAD_CURSOR, position=UNREAD_SINCE.write(missed)),
+                stored.etag if stored is not None else None,
             )
 
 

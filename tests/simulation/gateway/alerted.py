@@ -16,7 +16,7 @@ from typing import Any
 
 from sync.delivery import handlers, lost_messages
 from sync.monitoring.alerts import watch
-from sync.monitoring.alerts.evaluation import CURSOR, states
+from sync.monitoring.alerts.evaluation import CURSOR, Evaluated
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.history import Recorder
 from sync.monitoring.timers import Phase, run_phases
@@ -152,7 +152,7 @@ class AlertedWorld(GatewayWorld):
     def raised(self) -> set[str]:
         """Return the codes of the alerts that are raised."""
         row = self.store.cursors.table.get(CURSOR)
-        return {code for code, alert in states(row.value.position).items() if alert.raised} if row else set()
+        return {code for code, alert in Evaluated.of(row.value).states.items() if alert.raised} if row else set()
 
 
 def told(service: str, lie: str, *, hosts: int = 1) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from sync.delivery import isolation
 from sync.delivery.isolation import (
+    ATTEMPTS,
     PREFIX,
     Attempts,
     deliver_object_message,
@@ -17,7 +19,7 @@ from sync.delivery.isolation import (
 )
 from sync.errors import StoreUnavailable, SyncError
 from sync.events import is_lost_message, lost_message, parse_object_message, study_message
-from sync.model import Action, Change
+from sync.model import Action, Change, Cursor, Stored
 from tests.deliveries import raising
 from tests.worlds import SOURCES, STUDY, count, events
 
@@ -107,6 +109,8 @@ def test_a_lost_message_is_told_from_others_and_read_as_they_are(w):
 
 
 def test_attempts_are_read_as_they_were_written():
-    row = Attempts(begun={"1": ("2026-01-01T00:00:00+00:00", True)}, deaths=1, failures=2, returns=3)
-    assert json.loads(json.dumps(row.position())) == row.position()
+    row = Attempts(begun={"1": (datetime(2026, 1, 1, tzinfo=UTC), True)}, deaths=1, failures=2, returns=3)
+    kept = json.loads(json.dumps(ATTEMPTS.write(row)))
+    assert kept["begun"] == {"1": ["2026-01-01T00:00:00+00:00", True]}
+    assert Attempts.of(Stored(Cursor(name="attempt x", position=kept), "1")) == row
     assert Attempts.of(None) == Attempts()

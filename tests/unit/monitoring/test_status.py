@@ -114,7 +114,7 @@ async def test_the_value_and_its_json_say_the_same():
     assert told["health"] == {"verdict": value.health.verdict, "reasons": list(value.health.reasons)}
     for name, state in value.feeds.items():
         shown = {"read_at": None, "position": {"sequence": 7}, "error": "source.unavailable", "hint": "Wait."}
-        assert (told["feeds"][name], state.problem["error"]) == (shown, "source.unavailable")
+        assert (told["feeds"][name], state.problem.error) == (shown, "source.unavailable")
     with pytest.raises(FrozenInstanceError):
         value.idle = True
 

@@ -50,3 +50,9 @@ def test_another_shape_is_refused_by_the_name_of_the_field_and_without_its_value
     assert "row feed 7: " in refused.value.detail
     assert any(field in refused.value.detail for field in ("number", "at", "names"))
     assert not any(value in refused.value.detail for value in ("many", "tomorrow", "2026"))
+
+
+def test_the_default_stands_for_another_shape_only():
+    default = Kept(number=0)
+    assert KEPT.read_or(default, KEPT.write(VALUE), row="r") == VALUE
+    assert KEPT.read_or(default, {"number": "many"}, row="r") == default

@@ -1,0 +1,69 @@
+"""
+What the status says of change feeds: where each stands, and what keeps it from moving.
+
+`sync.feeds` writes the rows. Those of a DICOM service and of an Orthanc have fields of their own; here are all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync.errors import UnreadableRow
+from sync.model import Cursor
+from sync.model.timestamps import Timestamp
+from sync.protocol.row_values import RowValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStand:
+    """
+    Where a feed stands: of a DICOM service, times and the highest ``sequence``; of an Orthanc, ``since`` is a number.
+
+    None where it was not read yet, and where the feed has no such field.
+    """
+
+    until: Timestamp | None = None
+    sequence: int | None = None
+    since: int | Timestamp | None = None
+    checked: Timestamp | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedProblem:
+    """What the last run met, kept with the feed's position until it moves: a code, a hint, when to read again."""
+
+    error: str = ""
+    hint: str = ""
+    not_before: Timestamp | None = None
+
+
+STAND: RowValue[FeedStand] = RowValue(FeedStand)
+PROBLEM: RowValue[FeedProblem] = RowValue(FeedProblem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """How far a change feed was read: when it last moved or was at its end, where it stands, and what keeps it."""
+
+    read_at: Timestamp | None
+    position: FeedStand = field(default_factory=FeedStand)
+    problem: FeedProblem = field(default_factory=FeedProblem)
+    """Where there is something; in JSON beside ``position``."""
+
+    @classmethod
+    def of(cls, row: Cursor) -> FeedState:
+        """Return what a feed's row tells; that it is unreadable keeps no other feed from being shown."""
+        try:
+            stand, problem = STAND.read(row.position, row=row.name), PROBLEM.read(row.position, row=row.name)
+        except UnreadableRow as refusal:
+            return cls(read_at=row.advanced_at, problem=FeedProblem(error=refusal.code, hint=refusal.hint))
+        return cls(read_at=row.advanced_at, position=stand, problem=problem)
+
+
+def flat(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a `FeedState` as the status tells it: the problem beside the position, without what is not."""
+    position = {name: value for name, value in state["position"].items() if value is not None}
+    problem = {name: value for name, value in state["problem"].items() if value}
+    return {"read_at": state["read_at"], "position": position, **problem}
