@@ -24,9 +24,10 @@ from local.host.settings import read_host_settings
 from sync import bootstrap
 from sync.bootstrap import Running, jobs
 from sync.config import Settings
-from sync.model import RECONCILE_CURSOR, ObjectRef, StudyRef
+from sync.model import RECONCILE_CURSOR, LastRound, ObjectRef, StudyRef
 from sync.model.queues import QUEUES
 from sync.monitoring.alerts.watch import watch
+from sync.monitoring.status import last_round_of
 from sync.monitoring.ticks import Job
 from sync.verify.objects import project_again, reinspect
 
@@ -152,11 +153,11 @@ async def _counted(run: Callable[[], Awaitable[None]], runs: int, journal: Journ
 async def _round(running: Running) -> int:
     """Return how many runs of the comparison make a round."""
     [reconcile] = [job for job in jobs.repairs(running) if job.timer == "reconcile"]
-    ended = list[object]()
+    ended = list[LastRound | None]()
     for number in range(LONGEST_ROUND):
         await reconcile.phases[0].work()
         stored = await running.services.cursors.read(RECONCILE_CURSOR)
-        ended.append((stored.value.position.get("last_round") or {}).get("ended") if stored else None)
+        ended.append(last_round_of(stored.value if stored else None))
         if len(rounds := [at for at in range(1, number + 1) if ended[at] != ended[at - 1]]) == 2:
             return rounds[1] - rounds[0]
     raise TimeoutError("the comparison came to no end of a round")

@@ -23,11 +23,11 @@ from pydantic import Field
 from sync.dicom.feed_entries import FEED, Entry, entries_of
 from sync.dicom.inspect import UNAVAILABLE
 from sync.errors import SourceUnavailable
-from sync.model import Batch, Change, ObjectRef, dicom_cursor
+from sync.model import Batch, Change, Json, ObjectRef, dicom_cursor
 from sync.model.timestamps import Timestamp
 from sync.ports import ChangeFeed, Reject
 from sync.protocol.dead_letters import dead_letter_message
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 
 LIMIT = 200
 """Entries a page, the most that the service gives."""

@@ -19,10 +19,10 @@ from typing import Any
 
 from sync.errors import SourceUnavailable
 from sync.events.fields import sequence_from
-from sync.model import Action, Batch, Change, Locator, ObjectRef, orthanc_cursor
+from sync.model import Action, Batch, Change, Json, Locator, ObjectRef, orthanc_cursor
 from sync.model.timestamps import Timestamp
 from sync.ports import Ingest, Locate, OrthancServer
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 from sync.walks.walk import AHEAD
 
 LIMIT = 500

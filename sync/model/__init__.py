@@ -17,7 +17,17 @@ from sync.model.outcomes import Delivered, Ingested, Projected
 from sync.model.sources import Chunk, FeedSegment, InstanceMetadata, ListedObject, Page
 from sync.model.stored import Stored
 from sync.model.studies import DirtyStudy, PatientRow, Projection, StudyEvent
-from sync.model.walks import CHECKS, RECONCILE_CURSOR, Batch, Cursor, LastRound, dicom_cursor, orthanc_cursor, units_of
+from sync.model.walks import (
+    CHECKS,
+    RECONCILE_CURSOR,
+    Batch,
+    Cursor,
+    Json,
+    LastRound,
+    dicom_cursor,
+    orthanc_cursor,
+    units_of,
+)
 
 __all__ = [
     "CHECKS",
@@ -46,6 +56,7 @@ __all__ = [
     "Inspection",
     "InstanceMetadata",
     "InstanceRecord",
+    "Json",
     "LastRound",
     "LedgerEntry",
     "LedgerRow",

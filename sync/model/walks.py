@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sync.model.changes import Change
 from sync.model.timestamps import Timestamp
+
+Json = Mapping[str, object]
+"""A JSON object that is passed on and not looked into: who reads it makes a value of it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +18,13 @@ class Cursor:
     """
     How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
 
-    ``position`` is JSON that only the job reads; it names no patient. ``holder`` is the process that holds it
+    ``position`` is the job's own value as `sync.protocol.row_values` writes and reads it; it names no patient.
+    ``holder`` is the process that holds it
     until ``held_until`` (aware UTC), empty when none does: see `sync.protocol.leases`.
     """
 
     name: str
-    position: Mapping[str, Any] = field(default_factory=dict)
+    position: Json = field(default_factory=dict)
     holder: str = ""
     held_until: datetime | None = None
     advanced_at: datetime | None = None
@@ -61,7 +64,7 @@ class Batch:
     """
 
     changes: Sequence[Change] = ()
-    position: Mapping[str, Any] = field(default_factory=dict)
+    position: Json = field(default_factory=dict)
     passed: int = 0
     unusable: int = 0
     unchanged: int = 0

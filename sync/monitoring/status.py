@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.model import RECONCILE_CURSOR, LastRound
+from sync.model import RECONCILE_CURSOR, Cursor, LastRound
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.evaluation import Alert, Evaluated, acknowledgement_of
 from sync.monitoring.alerts.rules import BY_CODE
@@ -189,8 +189,14 @@ _ROUNDS: RowValue[_Rounds] = RowValue(_Rounds)
 
 def open_drift(counts: SystemCounts) -> OpenDrift:
     """Count the drift that is open, by kind."""
-    row = counts.cursors.get(RECONCILE_CURSOR)
-    # Of another shape it holds no round that counts: the timer begins another one.
-    rounds = _ROUNDS.read_or(_Rounds(), row.position, row=row.name) if row is not None else _Rounds()
     by_kind = dict(sorted(counts.drifts.counts.items()))
-    return OpenDrift(open=counts.drifts.total, by_kind=by_kind, last_round=rounds.last_round)
+    last_round = last_round_of(counts.cursors.get(RECONCILE_CURSOR))
+    return OpenDrift(open=counts.drifts.total, by_kind=by_kind, last_round=last_round)
+
+
+def last_round_of(row: Cursor | None) -> LastRound | None:
+    """Return the last whole round that the row of `RECONCILE_CURSOR` tells of; None where it tells of none."""
+    if row is None:
+        return None
+    # Of another shape it holds no round that counts: the timer begins another one.
+    return _ROUNDS.read_or(_Rounds(), row.position, row=row.name).last_round

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sync.errors import RequestRefused, SyncError
-from sync.model import Cursor, Stored
+from sync.model import Cursor, Json, Stored
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import CallWorkers, Control, Jobs
 from sync.protocol.optimistic import retry_on_conflict
-from sync.protocol.row_values import Json
 from sync.protocol.walk_rows import (
     Board,
     WalkProgress,

@@ -8,7 +8,7 @@ step and stops. Two may still overlap for one step; each step must therefore be 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from sync.errors import StoreConflict, StoreUnavailable, SyncError
-from sync.model import Cursor, Stored
+from sync.model import Cursor, Json, Stored
 from sync.ports import Clock, Cursors, Jobs
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Lease:
         return self._held.value.name
 
     @property
-    def position(self) -> Mapping[str, Any]:
+    def position(self) -> Json:
         """Where the walk stands; empty at its beginning."""
         return self._held.value.position
 
@@ -61,7 +61,7 @@ class Lease:
         if until is None or self._clock.now() >= until:
             raise StoreConflict("the lease ran out")
 
-    async def advance(self, position: Mapping[str, Any]) -> None:
+    async def advance(self, position: Json) -> None:
         """
         Move the position, which also renews the lease. Call it only once everything before ``position`` is done.
 
@@ -74,7 +74,7 @@ class Lease:
         until = now + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now))
 
-    async def finish(self, position: Mapping[str, Any]) -> None:
+    async def finish(self, position: Json) -> None:
         """
         Move the position for the last time and release the lease, in one write. Nothing may be written under it after.
 
@@ -99,7 +99,7 @@ class Lease:
         until = self._clock.now() + timedelta(seconds=self._seconds)
         await self._write(replace(self._held.value, held_until=until))
 
-    async def note(self, position: Mapping[str, Any]) -> None:
+    async def note(self, position: Json) -> None:
         """
         Keep something with the position that does not mean that it moved, such as why it does not.
 

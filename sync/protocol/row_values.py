@@ -9,15 +9,12 @@ the row and the field, and stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sync.errors import UnreadableRow
-
-Json = Mapping[str, object]
-"""A JSON object that is passed on and not looked into."""
+from sync.model import Json
 
 T = TypeVar("T")
 

@@ -21,11 +21,11 @@ from datetime import datetime
 from uuid import uuid4
 
 from sync.errors import UnreadableRow
-from sync.model import Cursor, Stored, units_of
+from sync.model import Cursor, Json, Stored, units_of
 from sync.model.timestamps import Timestamp
 from sync.ports import Jobs
 from sync.protocol.optimistic import unless_conflict
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 
 SLICE = "slice "
 """How names of slice rows begin."""

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sync.errors import BadReplay
-from sync.model import StudyRef, digest
+from sync.model import Json, StudyRef, digest
 from sync.model.timestamps import Timestamp, typed_time
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 from sync.protocol.walk_rows import WalkRow
 
 PREFIX = "replay "

@@ -24,9 +24,8 @@ from sync.feeds.blob import FEED_POSITION, feed_batches, segments_of
 from sync.feeds.dicom_windows import SKEW
 from sync.feeds.orthanc import LIMIT
 from sync.feeds.replay_window import BATCH
-from sync.model import Action, Batch, Change, ObjectRef, StudyRef
+from sync.model import Action, Batch, Change, Json, ObjectRef, StudyRef
 from sync.ports import BlobFeed, Ingest, ObjectListing, OrthancServer, ReadFeeds
-from sync.protocol.row_values import Json
 from sync.protocol.walk_rows import Slice
 from sync.replay.parts import (
     BLOB_PART,

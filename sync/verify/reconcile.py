@@ -29,14 +29,14 @@ from sync.errors import (
     Throttled,
     UnreadableRow,
 )
-from sync.model import RECONCILE_CURSOR, Drift, DriftKind, LastRound, Locator, ObjectKey, ObjectRef
+from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Json, LastRound, Locator, ObjectKey, ObjectRef
 from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import Lease, held
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
 from sync.verify.checking import Checker, Found

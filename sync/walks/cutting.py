@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync.errors import StaleToken
-from sync.model import ListedObject, Page, digest
+from sync.model import Json, ListedObject, Page, digest
 from sync.ports import ObjectListing
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 from sync.walks.handed import MOST, Handed
 
 SMALLEST = 250

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
-from sync.model import Batch, Change, Cursor, Ingested
+from sync.model import Batch, Change, Cursor, Ingested, Json
 from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 
 LEASE = 30.0
 """Seconds for which a walk holds its cursor; it renews it three times as often, and one that was killed blocks the

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sync.errors import StoreConflict, SyncError
-from sync.model import Cursor, digest
+from sync.model import Cursor, Json, digest
 from sync.model.timestamps import Timestamp
 from sync.monitoring.alerts.rules import BY_CODE, LONGEST_WINDOW, RELEASE, RULES, Aggregation, Rule
 from sync.monitoring.counts import SystemCounts, measure_counts, read_counts
@@ -34,7 +34,7 @@ from sync.operators.audit import OperatorAction, record_action
 from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
 from sync.protocol.leases import held
 from sync.protocol.optimistic import retry_on_conflict
-from sync.protocol.row_values import Json, RowValue
+from sync.protocol.row_values import RowValue
 from sync.telemetry.instruments import (
     ALERTS,
     DIRTY_AGE,
