@@ -184,6 +184,10 @@ class PatientRows(Protocol):
         ...
 
 
+MOST_BESIDE = 50
+"""Rows that are inserted beside one that is replaced at most."""
+
+
 class Cursors(Protocol):
     """How far each feed, listing and check has come, one row each."""
 
@@ -202,8 +206,28 @@ class Cursors(Protocol):
         """Insert (``etag`` None) or replace and return the new ETag; `StoreConflict` when another writer changed it."""
         ...
 
+    async def replace_beside(self, cursor: Cursor, etag: str, new: Sequence[Cursor]) -> str:
+        """
+        Replace a row and insert others, all or none; return the new ETag of the first.
+
+        Parameters
+        ----------
+        new
+            Others, at most `MOST_BESIDE`.
+
+        Raises
+        ------
+        StoreConflict
+            Another writer changed the row, or one of the others is there already; nothing was written.
+        """
+        ...
+
     async def delete(self, name: str) -> None:
         """Delete; a missing row is fine."""
+        ...
+
+    async def delete_all(self, names: Sequence[str]) -> None:
+        """Delete rows, as few requests as that takes; one that is missing is fine. Not all or none."""
         ...
 
     def all(self) -> AsyncIterator[Cursor]:

@@ -8,7 +8,7 @@ step and stops. Two may still overlap for one step; each step must therefore be 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -61,30 +61,41 @@ class Lease:
         if until is None or self._clock.now() >= until:
             raise StoreConflict("the lease ran out")
 
-    async def advance(self, position: Json) -> None:
+    async def advance(self, position: Json, *, new: Sequence[Cursor] = ()) -> None:
         """
         Move the position, which also renews the lease. Call it only once everything before ``position`` is done.
 
+        Parameters
+        ----------
+        new
+            Rows that are inserted with it, all or none.
+
         Raises
         ------
         StoreConflict
-            Another process holds the lease now: stop.
+            Another process holds the lease now, or one of the rows is there: stop.
         """
         now = self._clock.now()
         until = now + timedelta(seconds=self._seconds)
-        await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now))
+        await self._write(replace(self._held.value, position=position, held_until=until, advanced_at=now), new)
 
-    async def finish(self, position: Json) -> None:
+    async def finish(self, position: Json, *, new: Sequence[Cursor] = ()) -> None:
         """
         Move the position for the last time and release the lease, in one write. Nothing may be written under it after.
+
+        Parameters
+        ----------
+        new
+            As for `advance`.
 
         Raises
         ------
         StoreConflict
-            Another process holds the lease now: stop.
+            As `advance`.
         """
         now = self._clock.now()
-        await self._write(replace(self._held.value, position=position, advanced_at=now, holder="", held_until=None))
+        last = replace(self._held.value, position=position, advanced_at=now, holder="", held_until=None)
+        await self._write(last, new)
         self._released = True
 
     async def renew(self) -> None:
@@ -119,9 +130,12 @@ class Lease:
         except StoreConflict:
             return  # another process holds it already
 
-    async def _write(self, cursor: Cursor) -> None:
+    async def _write(self, cursor: Cursor, new: Sequence[Cursor] = ()) -> None:
         # Under the ETag of the last write: a holder whose lease expired and was taken over fails here, and stops.
-        self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
+        if new:
+            self._held = Stored(cursor, await self._cursors.replace_beside(cursor, self._held.etag, new))
+        else:
+            self._held = Stored(cursor, await self._cursors.write(cursor, self._held.etag))
 
 
 async def take(

@@ -12,7 +12,6 @@ then finds out at the next write.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -131,17 +130,15 @@ class WalkRow:
 
 _WALK: RowValue[WalkRow] = RowValue(WalkRow)
 
-_DELETED_AT_ONCE = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """
     One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own values.
 
-    ``following`` is where cutting continues after it: a slice that was written before the walk's row noted it is found
-    there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too. ``needs``:
-    how many slices from the first on have to be done before it.
+    ``following`` is where cutting continues after it: a slice that an earlier version wrote before the walk's row noted
+    it is found there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too.
+    ``needs``: how many slices from the first on have to be done before it.
     """
 
     name: str
@@ -370,8 +367,6 @@ async def remove_leftovers(board: Board, s: Jobs) -> int:
             continue  # it may be theirs: another version decides
         if latest is not None and latest.run == run and latest.state.is_open:
             continue
-        for first in range(0, len(slices), _DELETED_AT_ONCE):
-            some = slices[first : first + _DELETED_AT_ONCE]
-            await asyncio.gather(*(s.cursors.delete(piece.name) for piece in some))
-            removed += len(some)
+        await s.cursors.delete_all([piece.name for piece in slices])
+        removed += len(slices)
     return removed

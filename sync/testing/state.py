@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from sync.errors import StoreConflict
 from sync.model import (
     Cursor,
     DirtyStudy,
@@ -217,9 +218,23 @@ class MemoryCursors(Cursors):
         name = cursor.name
         return self.table.insert(name, cursor) if etag is None else self.table.replace(name, cursor, etag)
 
+    async def replace_beside(self, cursor: Cursor, etag: str, new: Sequence[Cursor]) -> str:
+        """Replace a row and insert others, all or none."""
+        if any(self.table.get(other.name) is not None for other in new):
+            raise StoreConflict("a row is there already")
+        changed = self.table.replace(cursor.name, cursor, etag)
+        for other in new:
+            self.table.insert(other.name, other)
+        return changed
+
     async def delete(self, name: str) -> None:
         """Delete; a missing row is fine."""
         self.table.discard(name)
+
+    async def delete_all(self, names: Sequence[str]) -> None:
+        """Delete rows; one that is missing is fine."""
+        for name in names:
+            self.table.discard(name)
 
     async def all(self) -> AsyncIterator[Cursor]:
         """Iterate over all rows."""

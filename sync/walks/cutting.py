@@ -41,7 +41,7 @@ class Cut:
     Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does. Both as rows keep them.
 
     ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows`` and ``needs``:
-    see `Slice`.
+    see `Slice`. ``more``: the next slice needs no reading, so both are written together.
     """
 
     position: Json
@@ -51,6 +51,7 @@ class Cut:
     grows: bool = False
     needs: int = 0
     unit: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ then. The folder is named after the run, so no other export is in its way.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -126,12 +127,13 @@ class Exporting(WithoutChanges):
             end = min(begin + stand.step, stand.parts)
             stand = replace(stand, next=end)
             scope = PART_VALUE.write(Parts(begin=begin, end=end, of=stand.parts, buckets=stand.buckets))
-            yield Cut(position=STAND.write(stand), scope=scope, size=stand.studies * (end - begin) // stand.parts)
+            size = stand.studies * (end - begin) // stand.parts
+            yield Cut(position=STAND.write(stand), scope=scope, size=size, more=True)
         slices = math.ceil(stand.parts / stand.step)
         for bucket in range(stand.merge, stand.buckets):
             stand = replace(stand, merge=bucket + 1)
             scope = PART_VALUE.write(Merge(bucket=bucket, of=stand.parts))
-            yield Cut(position=STAND.write(stand), scope=scope, needs=slices)
+            yield Cut(position=STAND.write(stand), scope=scope, needs=slices, more=True)
         scope = PART_VALUE.write(End(of=stand.parts, buckets=stand.buckets))
         yield Cut(position=STAND.write(stand), scope=scope, needs=slices + stand.buckets, last=True)
 
@@ -219,7 +221,7 @@ class _Work:
     async def _write_bucket(self, bucket: int, number: int) -> None:
         seen: set[int] = set()
         with self._files(bucket) as (files, folder):
-            async for parts in self._manifests(PART, number):
+            async for parts in self._manifests(_named(PART, number)):
                 held = [part["shared"] for part in parts]
                 for lines in await asyncio.gather(*(self._bucket_of(part, bucket) for part in held)):
                     for resource in map(json.loads, lines.splitlines()):
@@ -246,10 +248,9 @@ class _Work:
         exported = await fetch_manifest(self.row, self.out)
         if exported is None:
             exported = Exported()
-            for what, number in ((PART, scope.of), (MERGED, scope.buckets)):
-                async for some in self._manifests(what, number):
-                    for told in some:
-                        exported.add(Exported.of(told))
+            async for some in self._manifests([*_named(PART, scope.of), *_named(MERGED, scope.buckets)]):
+                for told in some:
+                    exported.add(Exported.of(told))
             exported.files.sort(key=lambda file: str(file["name"]))
             with TemporaryDirectory() as folder:
                 await self.out.create(self._name(MANIFEST), exported.write_manifest(Path(folder)))
@@ -278,13 +279,14 @@ class _Work:
         for some in _some_at_once(written):
             await asyncio.gather(*map(upload, some))
 
-    async def _manifests(self, what: str, number: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
+    async def _manifests(self, names: Sequence[tuple[str, int]]) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """Iterate over manifests in their order, some at once."""
-        for numbers in _some_at_once(range(number)):
-            told = await asyncio.gather(*(self._told(what, one) for one in numbers))
-            missing = [one for one, manifest in zip(numbers, told, strict=True) if manifest is None]
+        for some in _some_at_once(names):
+            told = await asyncio.gather(*itertools.starmap(self._told, some))
+            missing = [name for name, manifest in zip(some, told, strict=True) if manifest is None]
             if missing:
-                raise StoreUnavailable(f"the manifest of {what} {missing[0]} is missing", code="store.garbled")
+                what, number = missing[0]
+                raise StoreUnavailable(f"the manifest of {what} {number} is missing", code="store.garbled")
             yield [manifest for manifest in told if manifest is not None]
 
     async def _told(self, what: str, number: int) -> dict[str, Any] | None:
@@ -302,6 +304,11 @@ class _Work:
 
     def _name(self, file: str) -> str:
         return f"{folder_of(self.row)}/{file}"
+
+
+def _named(what: str, number: int) -> list[tuple[str, int]]:
+    """Return what tells that many manifests apart, in their order."""
+    return [(what, one) for one in range(number)]
 
 
 def _some_at_once(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:

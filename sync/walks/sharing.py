@@ -20,9 +20,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from sync.errors import Contention, PermanentError, SourceGone, StoreConflict, SyncError, TransientError
+from sync.errors import Contention, PermanentError, SourceGone, SyncError, TransientError
 from sync.model import Batch, Change, Cursor
 from sync.ports import Core, Jobs, ReadFeeds
+from sync.ports.state import MOST_BESIDE
 from sync.protocol.walk_rows import (
     Board,
     Slice,
@@ -124,39 +125,50 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
     if row.planned:
         return
     noted = time.monotonic()
+    new: list[Slice] = []
     async for cut in kinds[row.kind].cuts(row):
         if cut.scope is None:
             row = replace(row, plan=cut.position, unit=cut.unit or row.unit)
         else:
-            piece = Slice(
-                name=row.slice_name(row.made),
-                walk=name,
-                run=row.run,
-                scope=cut.scope,
-                size=cut.size,
-                following=cut.position,
-                last=cut.last,
-                grows=cut.grows,
-                needs=cut.needs,
-            )
-            try:
-                # The slice before the walk's row: a crash in between leaves one to adopt, the other order a hole.
-                await s.cursors.write(Cursor(name=piece.name, position=piece.position), None)
-            except StoreConflict:
-                raise Contention("another process cut this slice") from None
-            row, cut_now = _with(row, piece), cut_now + 1
+            new.append(_slice_of(cut, row))
+            row, cut_now = _with(row, new[-1]), cut_now + 1
         if row.planned or time.monotonic() >= until or (most is not None and cut_now >= most):
-            await walk.finish(row.position)
+            await walk.finish(row.position, new=_rows(new))
             return
+        if cut.more and len(new) < MOST_BESIDE:
+            continue
         # Within a slice seldom: after a kill its pages are listed once more. A unit is no part of a slice's row, so it
         # is noted before the first one: who takes that over would not know it.
-        if cut.scope is not None or cut.unit or time.monotonic() - noted >= NOTED_SECONDS:
-            await walk.advance(row.position)
-            noted = time.monotonic()
+        if new or cut.unit or time.monotonic() - noted >= NOTED_SECONDS:
+            # Slices and what notes them in one transaction: a crash leaves no slice that is not noted, and no hole.
+            await walk.advance(row.position, new=_rows(new))
+            noted, new = time.monotonic(), []
+
+
+def _slice_of(cut: Cut, row: WalkRow) -> Slice:
+    return Slice(
+        name=row.slice_name(row.made),
+        walk=row.name,
+        run=row.run,
+        scope=cut.scope or {},
+        size=cut.size,
+        following=cut.position,
+        last=cut.last,
+        grows=cut.grows,
+        needs=cut.needs,
+    )
+
+
+def _rows(slices: Sequence[Slice]) -> list[Cursor]:
+    return [Cursor(name=piece.name, position=piece.position) for piece in slices]
 
 
 async def _adopted(row: WalkRow, walk: Walk, s: Jobs) -> WalkRow:
-    """Take over a slice that was written and not noted: it may be worked on already, so it stays as it is."""
+    """
+    Take over a slice that was written and not noted, as earlier versions did one after the other.
+
+    It may be worked on already, so it stays as it is.
+    """
     stored = await s.cursors.read(row.slice_name(row.made))
     piece = Slice.of(stored.value) if stored is not None else None
     if piece is None or row.planned:

@@ -143,19 +143,27 @@ def position_of(piece: Slice) -> Position:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where cutting stands, and the slice that ends there, if one does; ``needs`` and ``last`` as in `Cut`."""
+    """Where cutting stands, and the slice that ends there, if one does; all else as in `Cut`."""
 
     stand: Stand
     part: Part | None = None
     size: int = 0
     needs: int = 0
     last: bool = False
+    more: bool = False
 
     @property
     def cut(self) -> Cut:
         """The same, as rows keep it."""
         scope = _PART.write(self.part) if self.part is not None else None
-        return Cut(position=_STAND.write(self.stand), scope=scope, size=self.size, needs=self.needs, last=self.last)
+        return Cut(
+            position=_STAND.write(self.stand),
+            scope=scope,
+            size=self.size,
+            needs=self.needs,
+            last=self.last,
+            more=self.more,
+        )
 
 
 def cut_keys(stand: Stand) -> Iterator[Step]:
@@ -167,6 +175,7 @@ def cut_keys(stand: Stand) -> Iterator[Step]:
             Studies(begin=bound(number, ranges), end=bound(number + 1, ranges), listed=stand.listed),
             size=_WORTH_STUDY * stand.studies // ranges,
             needs=stand.before,
+            more=True,
         )
 
 
@@ -185,5 +194,6 @@ def cut_rest(stand: Stand, plan: Plan, made: int) -> Iterator[Step]:
             # What is removed in one step is no drift in the next; and the end comes after all.
             needs=made if plan.repair or last else 0,
             last=last,
+            more=not last,
         )
         made += 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -84,28 +84,33 @@ class Walk:
         """Add the counts of a batch that is done."""
         self._done += tally
 
-    async def advance(self, position: Json) -> None:
+    async def advance(self, position: Json, *, new: Sequence[Cursor] = ()) -> None:
         """
         Move the position.
+
+        Parameters
+        ----------
+        new
+            Rows that are inserted with it, all or none.
 
         Raises
         ------
         Contention
-            Another process runs this walk now.
+            Another process runs this walk now, or has inserted one of the rows.
         """
-        await self._move(position, last=False)
+        await self._move(position, new, last=False)
 
-    async def finish(self, position: Json) -> None:
-        """Move the position for the last time and release the lease, in one write. Raises like `advance`."""
-        await self._move(position, last=True)
+    async def finish(self, position: Json, *, new: Sequence[Cursor] = ()) -> None:
+        """Move the position for the last time and release the lease, in one write. ``new`` and errors as `advance`."""
+        await self._move(position, new, last=True)
 
-    async def _move(self, position: Json, *, last: bool) -> None:
+    async def _move(self, position: Json, new: Sequence[Cursor], *, last: bool) -> None:
         self.position = {**position, "counts": dict(self._done)}
         if self._lease is None:
             return
         async with self._turn:
             try:
-                await (self._lease.finish if last else self._lease.advance)(self.position)
+                await (self._lease.finish if last else self._lease.advance)(self.position, new=new)
             except StoreConflict:
                 raise _held() from None
 

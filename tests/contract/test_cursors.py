@@ -7,6 +7,7 @@ import pytest
 
 from sync.errors import StoreConflict
 from sync.model import Cursor, Stored
+from sync.ports.state import MOST_BESIDE
 from sync.protocol.leases import take
 from tests.contract.storage import NOW, fresh
 
@@ -47,6 +48,54 @@ async def test_of_two_writers_one_loses(storage):
     with pytest.raises(StoreConflict):
         await storage.cursors.write(cursor, etag)
     assert (await storage.cursors.read(cursor.name)).value == moved
+
+
+async def test_rows_inserted_beside_one_that_is_replaced_are_there_with_it(storage):
+    cursor, first, second = (Cursor(name=f"o'brien {fresh()}", position={"n": number}) for number in range(3))
+    etag = await storage.cursors.write(cursor, None)
+    moved = replace(cursor, position={"n": 9}, holder="me", held_until=NOW)
+    changed = await storage.cursors.replace_beside(moved, etag, [first, second])
+    assert await storage.cursors.read(cursor.name) == Stored(moved, changed)
+    assert [(await storage.cursors.read(name)).value for name in (first.name, second.name)] == [first, second]
+    await storage.cursors.write(cursor, changed)
+
+
+async def test_as_many_rows_as_may_be_are_inserted_beside_one(storage):
+    cursor = Cursor(name=fresh())
+    etag = await storage.cursors.write(cursor, None)
+    others = [Cursor(name=fresh(), position={"ends": ["a" * 24] * 8, "n": n}) for n in range(MOST_BESIDE)]
+    await storage.cursors.replace_beside(cursor, etag, others)
+    assert {other.name for other in others} <= {row.name async for row in storage.cursors.all()}
+
+
+async def test_where_one_of_several_rows_is_refused_none_is_written(storage):
+    cursor, there, new = (Cursor(name=fresh()) for _ in range(3))
+    etag = await storage.cursors.write(cursor, None)
+    there_etag = await storage.cursors.write(there, None)
+    moved = replace(cursor, position={"n": 1})
+    with pytest.raises(StoreConflict):
+        await storage.cursors.replace_beside(moved, etag, [new, replace(there, position={"n": 2})])
+    changed = await storage.cursors.write(moved, etag)
+    with pytest.raises(StoreConflict):
+        await storage.cursors.replace_beside(cursor, etag, [new])
+    assert await storage.cursors.read(new.name) is None
+    assert await storage.cursors.read(cursor.name) == Stored(moved, changed)
+    assert await storage.cursors.read(there.name) == Stored(there, there_etag)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["all there", "one missing"])
+async def test_any_number_of_rows_is_deleted(storage, missing):
+    names = [f"o'brien {fresh()}" for _ in range(120)]
+    for number, name in enumerate(names):
+        if not (missing and number == 110):
+            await storage.cursors.write(Cursor(name=name), None)
+    kept = Cursor(name=fresh())
+    await storage.cursors.write(kept, None)
+    await storage.cursors.delete_all([*names, names[0]])
+    left = {row.name async for row in storage.cursors.all()}
+    assert kept.name in left
+    assert left.isdisjoint(names)
+    await storage.cursors.delete_all([])
 
 
 async def test_a_deleted_cursor_begins_anew(storage):

@@ -102,6 +102,10 @@ def parts_in(asked):
         first, _, rest = part.get_payload().partition("\n")
         inner = message_from_bytes(rest.encode())
         content = inner.get_payload()
+        if first.startswith("DELETE"):
+            assert not content.strip()
+            requests.append((first.strip(), inner["If-Match"], None))
+            continue
         assert int(inner["Content-Length"]) == len(content)
         assert inner["Content-Type"] == "application/json"
         requests.append((first.strip(), inner["If-Match"], json.loads(content)))
@@ -127,8 +131,8 @@ def written(draw):
         entity = {"PartitionKey": "p.'/ü", "RowKey": key, **draw(COLUMNS)}
         replace = {"mode": UpdateMode.REPLACE}
         unless = {"etag": ETAG, "match_condition": MatchConditions.IfNotModified}
-        kind = draw(st.sampled_from(["create", "upsert", "update"]))
-        more = {"create": (), "upsert": (replace,), "update": ({**replace, **unless},)}
+        kind = draw(st.sampled_from(["create", "upsert", "update", "delete"]))
+        more = {"create": (), "upsert": (replace,), "update": ({**replace, **unless},), "delete": ()}
         operations.append((kind, entity, *more[kind]))
     return operations
 

@@ -50,7 +50,7 @@ def real(chain: Sequence[str] = CHAIN) -> dict[str, ModuleType]:
     return {name: import_module(name) for name in chain}
 
 
-_WRITES = frozenset({"write", "note", "transact", "create"})
+_WRITES = frozenset({"write", "replace_beside", "note", "transact", "create"})
 """Calls after which a process may die at once."""
 
 
@@ -86,7 +86,13 @@ class LosingAnswers:
 
     async def write(self, *args: Any) -> Any:
         """Write a row, and perhaps give no answer, in a process that is going to be killed."""
-        etag = await self._cursors.write(*args)
+        return self._perhaps(await self._cursors.write(*args))
+
+    async def replace_beside(self, *args: Any) -> Any:
+        """Likewise with several rows."""
+        return self._perhaps(await self._cursors.replace_beside(*args))
+
+    def _perhaps(self, etag: Any) -> Any:
         if self._process.last_write and self._process.rng.random() < self._share:
             raise StoreUnavailable("no answer")
         return etag

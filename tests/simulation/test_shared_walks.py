@@ -47,23 +47,22 @@ class Mutant:
     edits: tuple[tuple[str, str], ...]
 
 
-_WRITTEN = "                await s.cursors.write(Cursor(name=piece.name, position=piece.position), None)\n"
+_WRITTEN = "            await walk.advance(row.position, new=_rows(new))\n"
+_ONE_BY_ONE = "            for other in _rows(new):\n                await s.cursors.write(other, None)\n"
 _ENDED = "            if walking.done():\n                walking.result()\n"
 
 MUTANTS = (
     Mutant(
-        "a slice that was written and not noted is taken over",
+        "no slice is noted that is not written, whatever dies",
         "sync.walks.sharing",
-        (("    row = await _adopted(row, walk, s)\n", ""),),
+        ((_WRITTEN, f"            await walk.advance(row.position)\n{_ONE_BY_ONE}"),),
     ),
     Mutant(
-        "a slice is written before the walk's row notes it",
+        "no slice is written that is not noted, whatever dies",
         "sync.walks.sharing",
         (
-            (
-                _WRITTEN,
-                f"                await walk.advance(_with(row, piece).position)\n{_WRITTEN}",
-            ),
+            (_WRITTEN, f"{_ONE_BY_ONE}            await walk.advance(row.position)\n"),
+            ("    row = await _adopted(row, walk, s)\n", ""),
         ),
     ),
     Mutant(

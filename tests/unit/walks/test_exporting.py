@@ -20,7 +20,7 @@ from sync.walks.export_parts import Parts, Position
 from sync.walks.exporting import Exporting, export_kind, fetch_manifest, new_export
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from tests.walking import finished
-from tests.worlds import MemoryWorld
+from tests.worlds import MemoryWorld, count
 
 PLENTY = 10**9
 
@@ -85,6 +85,21 @@ async def test_the_parts_together_are_the_export_of_one_process(w, out, tmp_path
     assert {name: number for name, number in counts.items() if number} == {"studies": 9, **exported.resources}
     named = {f"export-{row.run}/{file['name']}" for file in exported.files}
     assert set(out.files) == {*named, f"export-{row.run}/manifest.json"}
+
+
+async def test_all_slices_are_cut_in_one_transaction_and_no_more_than_asked_for(w, out):
+    asked = new_export("exports", w.services.settings, max_bytes=PLENTY)
+    await begin_walk(asked, w.services, who="ada")
+    cuts = count(w.store.cursors, "replace_beside")
+    made = []
+    for most in (3, 1, None):
+        row = await read_walk(asked.name, w.services)
+        await cut_walk(row, kinds_of(w, out), w.services, until=math.inf, most=most)
+        made.append((await read_walk(asked.name, w.services)).made)
+    board = await read_board(w.services)
+    row = board.walks[asked.name]
+    assert (len(cuts), made, row.planned) == (3, [3, 4, row.made], True)
+    assert [piece.name for piece in board.of_walk(row)] == [row.slice_name(number) for number in range(row.made)]
 
 
 async def test_until_all_is_there_there_is_no_manifest(w, out):

@@ -131,17 +131,30 @@ async def test_a_pause_stops_a_worker_in_the_middle_and_nothing_is_lost(w, kinds
     assert dict((await read_walk(EVERYTHING.cursor, w.services)).counts) == {"synced": 10}
 
 
-async def test_a_slice_costs_four_writes_from_its_cut_to_its_end_and_no_look_at_the_others(w, kinds):
+async def test_a_slice_costs_three_writes_from_its_cut_to_its_end_and_no_look_at_the_others(w, kinds):
     row = await begun(w)
-    writes, looks = count(w.store.cursors, "write"), []
+    writes, cuts, looks = count(w.store.cursors, "write"), count(w.store.cursors, "replace_beside"), []
     scan = w.store.cursors.all
     w.store.cursors.all = lambda: looks.append(1) or scan()
     await cut_walk(row, kinds, w.services, until=math.inf)
     await Worker(kinds=kinds, s=w.services).work(until=math.inf)
     made = (await read_walk(EVERYTHING.cursor, w.services)).made
     assert made == 5
-    assert len(writes) == 4 * made + 1  # and the lease of cutting
+    assert (len(cuts), len(writes)) == (made, 2 * made + 1)  # and the lease of cutting
     assert len(looks) <= 3
+
+
+async def test_a_slice_that_an_earlier_version_wrote_and_did_not_note_is_taken_over(w, kinds):
+    row = await begun(w)
+    await cut_walk(row, kinds, w.services, until=math.inf, most=2)
+    before = w.store.cursors.table.get(row.name)
+    await cut_walk(row, kinds, w.services, until=math.inf, most=1)
+    w.store.cursors.table.upsert(row.name, before.value)  # killed between the two writes
+    await cut_walk(row, kinds, w.services, until=math.inf)
+    await Worker(kinds=kinds, s=w.services).work(until=math.inf)
+    await end_walks(w.services)
+    latest = await read_walk(row.name, w.services)
+    assert (latest.state, latest.made, dict(latest.counts)) == (WalkState.DONE, 5, {"synced": 10})
 
 
 async def test_a_worker_that_meets_another_looks_again(w, kinds):
@@ -204,7 +217,7 @@ async def test_who_ends_a_walk_deletes_its_slices_and_no_other_does_meanwhile(w,
     row = await begun(w)
     await cut_walk(row, kinds, w.services, until=math.inf)
     await Worker(kinds=kinds, s=w.services).work(until=math.inf)
-    deleted, read = count(w.store.cursors, "delete"), w.store.cursors.read
+    deleted, read = count(w.store.cursors, "delete_all"), w.store.cursors.read
 
     async def slowly(name):
         stored = await read(name)
@@ -213,7 +226,7 @@ async def test_who_ends_a_walk_deletes_its_slices_and_no_other_does_meanwhile(w,
 
     w.store.cursors.read = slowly
     await asyncio.gather(*(end_walks(w.process()) for _ in range(3)))
-    assert len(deleted) == 5
+    assert len(deleted) == 1
     assert (await read_board(w.services)).slices == {}
 
 

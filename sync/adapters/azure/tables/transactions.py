@@ -27,7 +27,7 @@ from azure.data.tables import TableTransactionError
 from azure.data.tables.aio import TableClient
 
 Operation = tuple[Any, ...]
-"""``create``, ``update`` or ``upsert``, the row, and for ``update`` the library's options with the ETag of the row."""
+"""``create``, ``update``, ``upsert`` or ``delete``, the row, and for ``update`` the library's options with its ETag."""
 
 _ACCEPTED = 202
 _GOOD = range(200, 300)
@@ -42,6 +42,7 @@ _OF_ROW = (
     "Content-Type: application/json\r\nAccept: application/json;odata=minimalmetadata\r\n"
     "Prefer: return-no-content\r\nDataServiceVersion: 3.0\r\n"
 )
+_OF_DELETION = "Accept: application/json;odata=minimalmetadata\r\nIf-Match: *\r\nDataServiceVersion: 3.0\r\n"
 _BOUNDARY = re.compile(r'multipart/mixed\s*;.*?boundary="?([^\s";]{1,200})"?\s*(?:;|$)', re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
 _MOST_INTEGER = 2**31
@@ -123,12 +124,15 @@ def body_of(table: str, operations: Sequence[Operation], *, batch: str, changese
 
 
 def _request_of(table: str, operation: Operation) -> str:
-    """Return the request for one row: an insert is posted to the table, all others are put to the row."""
+    """Return the request for one row: an insert is posted to the table, all others are for the row's own address."""
     kind, entity = operation[0], operation[1]
+    address = f"{table}(PartitionKey='{_quoted(entity['PartitionKey'])}',RowKey='{_quoted(entity['RowKey'])}')"
+    if kind == "delete":
+        return f"DELETE {address} HTTP/1.1\r\n{_OF_DELETION}\r\n"
     content = json.dumps(columns_of(entity))
     head, condition = f"POST {table}", ""
     if kind != "create":
-        head = f"PUT {table}(PartitionKey='{_quoted(entity['PartitionKey'])}',RowKey='{_quoted(entity['RowKey'])}')"
+        head = f"PUT {address}"
     if kind == "update":
         condition = f"If-Match: {operation[2]['etag']}\r\n"
     return f"{head} HTTP/1.1\r\n{_OF_ROW}{condition}Content-Length: {len(content)}\r\n\r\n{content}"
