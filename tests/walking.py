@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sync.operators.walks import begin_walk
+from sync.operators.walks import begin_walk, walks_on
 from sync.ports import ObjectListing
 from sync.protocol.walk_rows import WalkRow, WalkState, read_board, read_walk
 from sync.replay.jobs import begin_replay, kinds_of
@@ -68,3 +68,8 @@ async def verified(w: Any, plan: Plan, audience: ScanObserver, checker: Checker)
     await begin_walk(asked, w.services, who="ada")
     kind = Verification(listing=w.store.objects, services=w.services, audience=audience, checker=checker)
     return outcome_of(await finished(asked.name, {asked.kind: kind}, w.services))
+
+
+async def list_walks(s):
+    """All walks, as operators see them."""
+    return walks_on(await read_board(s), s.clock.now())

@@ -11,21 +11,32 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.user import user_name
 from sync.errors import RequestRefused
-from sync.operators.walks import Deed, as_json, control_walk, list_walks, named_walk, read_progress, title_of
-from sync.protocol.walk_rows import WalkProgress
+from sync.operators.unreadable_walks import REMEDY, UNREADABLE, control_named, unreadable_as_json, unreadable_on
+from sync.operators.walks import Deed, as_json, title_of, walks_on
+from sync.protocol.unreadable_walks import UnreadableWalk
+from sync.protocol.walk_rows import Board, WalkProgress, read_board
 from sync.words import tallied
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sync.bootstrap import Running
 
 
 def list_all(*, as_json_lines: bool) -> None:
     """List walks with their progress over all workers, and the time that is left."""
-    walks = with_services(lambda running: list_walks(running.services))
-    if not walks and not as_json_lines:
+    board, now = with_services(_read)
+    walks, unreadable = walks_on(board, now), unreadable_on(board)
+    if not walks and not unreadable and not as_json_lines:
         console().print("No replays, backfills, comparisons or exports.")
     for progress in walks:
         typer.echo(json.dumps(as_json(progress)) if as_json_lines else said(progress))
+    for walk in unreadable:
+        typer.echo(json.dumps(unreadable_as_json(walk)) if as_json_lines else f"{_named(walk, UNREADABLE)}. {REMEDY}")
+
+
+async def _read(running: Running) -> tuple[Board, datetime]:
+    return await read_board(running.services), running.services.clock.now()
 
 
 def pause(*, walk: str, who: str) -> None:
@@ -45,13 +56,11 @@ def cancel(*, walk: str, who: str) -> None:
 
 def _change(walk: str, deed: Deed, who: str) -> None:
     async def change(running: Running) -> str:
-        s = running.services
         try:
-            row = await named_walk(walk, s)
+            done = await control_named(walk, deed, running.services, who=who or user_name())
         except RequestRefused as problem:
             raise typer.BadParameter(f"{problem.detail}. {problem.hint}", param_hint="ID") from None
-        await control_walk(row.name, deed, s, who=who or user_name())
-        return said(await read_progress(row.name, s))
+        return _named(done.walk, done.state) if isinstance(done.walk, UnreadableWalk) else said(done.walk)
 
     typer.echo(with_services(change))
 
@@ -63,4 +72,9 @@ def said(progress: WalkProgress) -> str:
     left = f", about {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
     workers = f", {progress.workers} at work" if progress.workers else ""
     counts = tallied(progress.counts) or "nothing yet"
-    return f"{row.id}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}"
+    problem = f" ({progress.problem})" if progress.problem else ""
+    return f"{row.id}  {row.state.value:<9} {title_of(row)}{share}{left}{workers}: {counts}{problem}"
+
+
+def _named(walk: UnreadableWalk, state: str) -> str:
+    return f"{walk.run}  {state:<9} {walk.problem.detail} ({walk.problem.code})"

@@ -25,10 +25,11 @@ from sync.protocol.walk_rows import (
     WalkState,
     new_run,
     read_board,
+    read_walk,
     remove_leftovers,
     write_walk,
 )
-from sync.protocol.walk_states import change_state, reopen_growing
+from sync.protocol.walk_states import change_state, delete_unreadable_slices, reopen_growing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ async def call_worker(s: CallWorkers) -> None:
 
 async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
     """
-    Pause, resume or cancel a walk. Idempotent.
+    Pause, resume or cancel a walk. Idempotent. What is cancelled leaves no slices, unreadable ones included.
 
     Returns
     -------
@@ -140,8 +141,10 @@ async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
     """
     await record_action(deed.action, s, who=who, subject=name)
     changed = await change_state(name, deed.states, s)
-    if changed and deed is Deed.CANCEL:
+    row = await read_walk(name, s) if deed is Deed.CANCEL else None
+    if row is not None and not row.state.is_open:
         await remove_leftovers(await read_board(s), s)
+        await delete_unreadable_slices(row.run, s)
     if changed:
         s.telemetry.event("walk.changed", walk=name, deed=deed.value)
     return changed
@@ -165,7 +168,7 @@ def as_json(progress: WalkProgress) -> dict[str, object]:
         "workers": progress.workers,
         "rate": row.rate,
         "counts": dict(progress.counts),
-        "problem": row.problem or None,
+        "problem": progress.problem or None,
     }
 
 
@@ -196,11 +199,6 @@ def title_of(row: WalkRow) -> str:
     """Say in a few words what a walk does: its kind, whether it repairs and, if it has one, its container."""
     repairs = "with repair" if row.asked_for.repair else ""
     return " ".join(filter(None, (row.what, repairs, row.asked_for.container)))
-
-
-async def list_walks(s: Jobs) -> list[WalkProgress]:
-    """List all walks as `walks_on` does. Only reads."""
-    return walks_on(await read_board(s), s.clock.now())
 
 
 def walks_on(board: Board, now: datetime) -> list[WalkProgress]:

@@ -25,9 +25,7 @@ from sync.model.timestamps import Timestamp
 from sync.ports import Jobs
 from sync.protocol.optimistic import unless_conflict
 from sync.protocol.row_values import RowValue
-
-SLICE = "slice "
-"""How names of slice rows begin."""
+from sync.protocol.unreadable_walks import SLICE, UnreadableWalk
 
 
 class WalkState(enum.StrEnum):
@@ -211,6 +209,8 @@ class WalkProgress:
     slices: int
     slices_done: int
     workers: int
+    problem: str = ""
+    """Code of what made it fail, or of what keeps it from its end: one of its slices is unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,18 +224,18 @@ class Board:
 
     walks: Mapping[str, WalkRow]
     slices: Mapping[str, Sequence[Slice]]
-    unreadable: Sequence[UnreadableRow] = ()
+    unreadable: Sequence[UnreadableWalk] = ()
 
     @classmethod
     def of(cls, cursors: Sequence[Cursor]) -> Board:
         """Sort rows of the cursors; those of other jobs are left out."""
-        walks, unreadable = dict[str, WalkRow](), list[UnreadableRow]()
+        walks, unreadable = dict[str, WalkRow](), list[UnreadableWalk]()
         slices: defaultdict[str, list[Slice]] = defaultdict(list)
         for cursor in cursors:
             try:
                 row, piece = WalkRow.of(cursor), Slice.of(cursor)
             except UnreadableRow as problem:
-                unreadable.append(problem)
+                unreadable.append(UnreadableWalk.of(cursor, problem))
                 continue
             if row is not None:
                 walks[row.name] = row
@@ -256,6 +256,10 @@ class Board:
         while done < len(slices) and slices[done].done and slices[done].name == row.slice_name(done):
             done += 1
         return [piece for piece in slices if piece.is_free(now) and piece.needs <= done]
+
+    def unreadable_of(self, run: str) -> list[UnreadableWalk]:
+        """Return the rows of a run that this version does not understand, that of the walk first."""
+        return sorted((one for one in self.unreadable if one.run == run), key=lambda one: (one.is_slice, one.name))
 
     def units_done(self, row: WalkRow) -> float:
         """How much of the walk is done, in its unit."""
@@ -283,6 +287,7 @@ class Board:
             slices=row.made,
             slices_done=row.made if row.state is WalkState.DONE else sum(piece.done for piece in slices),
             workers=sum(piece.is_held(now) for piece in slices),
+            problem=row.problem or next((one.problem.code for one in self.unreadable_of(row.run)), ""),
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from sync.model import Cursor
 from sync.ports import Jobs
 from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.walk_rows import Board, Slice, WalkRow, WalkState, read_board, write_walk
@@ -45,6 +46,40 @@ def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> Wal
     if state is WalkState.PAUSED:
         return replace(row, state=state, since=None)
     return replace(row, state=state, counts=board.progress(row, now).counts)
+
+
+async def empty_unreadable(name: str, s: Jobs) -> bool:
+    """
+    Empty a walk's row that this version does not understand, and tell whether it was one. Idempotent.
+
+    Under its ETag, so that a process of the version that wrote it loses the lease. The row is not deleted: a walk that
+    begins in between writes the same one.
+
+    Raises
+    ------
+    Contention
+        Other writers kept coming first.
+    """
+
+    async def empty() -> bool:
+        stored = await s.cursors.read(name)
+        if stored is None or not _is_unreadable(stored.value):
+            return False
+        await s.cursors.write(Cursor(name=name, advanced_at=s.clock.now()), stored.etag)
+        return True
+
+    return await retry_on_conflict(empty, subject="a walk")
+
+
+def _is_unreadable(cursor: Cursor) -> bool:
+    return bool(Board.of([cursor]).unreadable)
+
+
+async def delete_unreadable_slices(run: str, s: Jobs) -> None:
+    """Delete the slices of a run that is over which this version does not understand; no other run has their names."""
+    for one in (await read_board(s)).unreadable_of(run):
+        if one.is_slice:
+            await s.cursors.delete(one.name)
 
 
 async def reopen_growing(row: WalkRow, s: Jobs) -> None:

@@ -346,7 +346,7 @@ async def end_walks(s: ReadFeeds) -> Board:
         As it was before.
     """
     board = await read_board(s)
-    for problem in board.unreadable:
+    for problem in (one.problem for one in board.unreadable):
         s.telemetry.event("walk.unreadable", logging.WARNING, code=problem.code, detail=problem.detail)
     elsewhere = set[str]()
     for row in board.walks.values():

@@ -22,8 +22,9 @@ from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
 from sync.operators.audit import OperatorAction, record_action
 from sync.operators.pause import pause_projection, resume_projection
+from sync.operators.unreadable_walks import control_named
 from sync.operators.walks import Deed as WalkDeed
-from sync.operators.walks import begin_walk, call_worker, control_walk, named_walk
+from sync.operators.walks import begin_walk, call_worker
 from sync.ports import CallWorkers, Control, Counted, Operate, Services
 from sync.replay.jobs import begin_replay, require_known_study
 from sync.replay.requests import ReplayRequest as Replay
@@ -172,11 +173,10 @@ async def _called(number: int, s: CallWorkers) -> int:
 
 def _changing(change: WalkDeed) -> Callable[[Deed, Services], Awaitable[int]]:
     async def act_on(deed: Deed, s: Services) -> int:
-        row = await named_walk(deed.fields["of"], s)
-        changed = await control_walk(row.name, change, s, who=deed.who)
-        if changed and change is WalkDeed.RESUME:
+        done = await control_named(deed.fields["of"], change, s, who=deed.who)
+        if done.changed and change is WalkDeed.RESUME:
             await call_worker(s)
-        return int(changed)
+        return int(done.changed)
 
     return act_on
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sync.errors import UnreadableRow
 from sync.model import RECONCILE_CURSOR, Cursor, dicom_cursor, orthanc_cursor
 from sync.operators.access import refuse_readers
+from sync.operators.unreadable_walks import REMEDY, unreadable_on
 from sync.operators.walks import title_of, walks_on
 from sync.ports import Audited, Jobs
 from sync.protocol.walk_rows import Board, WalkProgress, WalkRow
@@ -76,7 +77,8 @@ async def running_jobs(visit: Visit, s: Jobs) -> RenderedPage:
     """Show replays and walks, with progress and the time that is left."""
     cursors = [cursor async for cursor in s.cursors.all()]
     now = s.clock.now()
-    shared = walks_on(Board.of(cursors), now)
+    board = Board.of(cursors)
+    shared = walks_on(board, now)
     return render(
         visit,
         "jobs.html",
@@ -87,6 +89,8 @@ async def running_jobs(visit: Visit, s: Jobs) -> RenderedPage:
         backfills=[_shared(walk) for walk in shared if walk.row.what == backfill.KIND][:SHOWN],
         comparisons=[_shared(walk) for walk in shared if walk.row.what == verification.KIND][:SHOWN],
         exports=[_shared(walk) for walk in shared if walk.row.what == exporting.KIND][:SHOWN],
+        unreadable=unreadable_on(board),
+        remedy=REMEDY,
         walks=[walk for cursor in sorted(cursors, key=_moved, reverse=True) if (walk := _walk(cursor, now))],
     )
 
@@ -101,7 +105,7 @@ def _shared(progress: WalkProgress) -> ShownShared:
         left=span(progress.seconds_left) if progress.seconds_left is not None else "",
         workers=progress.workers,
         counts=progress.counts,
-        problem=row.problem,
+        problem=progress.problem,
         began=row.began.isoformat(),
     )
 

@@ -17,7 +17,8 @@ from sync.errors import RequestRefused
 from sync.model.timestamps import typed_time
 from sync.operators import walks
 from sync.operators.access import operator_of
-from sync.operators.walks import Deed, begin_walk, call_worker, control_walk, list_walks, named_walk, read_progress
+from sync.operators.unreadable_walks import control_named, unreadable_as_json, unreadable_on
+from sync.operators.walks import Deed, begin_walk, call_worker, walks_on
 from sync.ports import Jobs, Services
 from sync.protocol.walk_rows import read_board
 from sync.walks.backfill import Scope, new_backfill
@@ -27,8 +28,10 @@ DEEDS = tuple(deed.value for deed in Deed)
 
 
 async def show_walks(s: Jobs) -> Answer:
-    """Answer every walk, without any token, name or UID."""
-    return Answer(body={"walks": [walks.as_json(progress) for progress in await list_walks(s)]})
+    """Answer every walk, without any token, name or UID; those that this version does not understand come last."""
+    board = await read_board(s)
+    shown = [walks.as_json(progress) for progress in walks_on(board, s.clock.now())]
+    return Answer(body={"walks": [*shown, *map(unreadable_as_json, unreadable_on(board))]})
 
 
 async def start_backfill(request: Request, containers: Collection[str], s: Services) -> Answer:
@@ -74,11 +77,10 @@ async def change_walk(request: Request, s: Services) -> Answer:
         raise RequestRefused("expected pause, resume or cancel", code="request.not_found")
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
-    row = await named_walk(request.params.get("id", ""), s)
-    changed = await control_walk(row.name, Deed(deed), s, who=caller.name)
-    if changed and Deed(deed) is Deed.RESUME:
+    done = await control_named(request.params.get("id", ""), Deed(deed), s, who=caller.name)
+    if done.changed and Deed(deed) is Deed.RESUME:
         await call_worker(s)
-    return Answer(body={"changed": changed, "walk": walks.as_json(await read_progress(row.name, s))})
+    return Answer(body={"changed": done.changed, "walk": done.as_json()})
 
 
 def _since(fields: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from sync.cli import app, walk_control, walks
 from sync.cli.reporting import console
 from sync.cli.walks import share_walk
+from sync.model import Cursor
 from sync.operators.walks import begin_walk
 from sync.protocol.walk_rows import read_walk
 from sync.walks.backfill import KIND, Backfill, new_backfill
@@ -132,3 +133,17 @@ async def test_a_command_that_works_says_nothing_of_leases(begun, capsys, monkey
     monkeypatch.setattr(walks, "WAITED_SECONDS", 0.0)
     await shared(begun)
     assert HELD not in capsys.readouterr().err
+
+
+def test_a_walk_of_another_version_is_listed_with_what_to_do_and_cancelled(world):
+    run = world.store.cursors.table.get(EVERYTHING.cursor).value.position["run"]
+    spoilt = Cursor(name=EVERYTHING.cursor, position={"run": run, "kind": "backfill", "began": "yesterday"})
+    world.store.cursors.table.upsert(EVERYTHING.cursor, spoilt)
+    (walk,) = listed()
+    assert (walk["id"], walk["state"], walk["problem"]) == (run, "unreadable", "store.unreadable")
+    assert "cancel" in typed("list").output
+    refused = typed("pause", run)
+    assert (refused.exit_code, "does not understand" in refused.output) == (2, True)
+    told = typed("cancel", run)
+    assert (told.exit_code, told.output.split()[:2]) == (0, [run, "cancelled"])
+    assert listed() == []

@@ -8,11 +8,11 @@ import pytest
 
 from sync.errors import UnreadableRow
 from sync.model import Cursor
-from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
+from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import Slice, WalkRow, WalkState, read_board
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.sharing import Worker, cut_walk, end_walks
-from tests.walking import finished
+from tests.walking import finished, list_walks
 from tests.worlds import MemoryWorld
 
 BEGAN = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -98,8 +98,11 @@ async def test_a_slice_that_is_not_understood_keeps_its_walk_open(w, spoilt_fiel
     board = await read_board(w.services)
     assert board.walks[row.name].state is WalkState.RUNNING
     assert board.walks[OTHER.cursor].state is WalkState.DONE
-    assert [problem.code for problem in board.unreadable] == ["store.unreadable"]
+    assert [one.problem.code for one in board.unreadable] == ["store.unreadable"]
+    [told] = [progress for progress in await list_walks(w.services) if progress.row.name == row.name]
+    assert told.problem == "store.unreadable"
     assert await control_walk(row.name, Deed.CANCEL, w.services, who="ada")
+    assert not [name for name in await rows(w) if name.startswith("slice ")], "the unreadable one is gone too"
 
 
 @pytest.mark.parametrize("spoilt_fields", [{"scope": {"part": 1}}, {"at": {"token": 5}}])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sync.errors import Contention, SourceUnavailable
-from sync.operators.walks import Deed, begin_walk, control_walk, list_walks
+from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.walks import sharing
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
@@ -15,7 +15,7 @@ from sync.walks.choosing import Look
 from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.tending import take_turn, tend_walks
-from tests.walking import EVERYTHING
+from tests.walking import EVERYTHING, list_walks
 from tests.worlds import count
 
 

@@ -16,7 +16,7 @@ from sync.errors import FhirRejected, UnreadableRow
 from sync.mapping.resource import study_id
 from sync.model import DriftKind, Projection, StudyRef, units_of
 from sync.operators.pause import pause_projection
-from sync.operators.walks import Deed, as_json, begin_walk, control_walk, list_walks, title_of
+from sync.operators.walks import Deed, as_json, begin_walk, control_walk, title_of
 from sync.protocol.walk_rows import Board, Slice, WalkState, read_board, read_walk
 from sync.testing.fhir import MemoryFhirServer
 from sync.verify.checking import Checker
@@ -27,7 +27,7 @@ from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from sync.walks.verification import KIND, Verification, new_verification, outcome_of
 from sync.walks.verification_parts import POSITION, Stand, cut_keys
-from tests.walking import finished, verified
+from tests.walking import finished, list_walks, verified
 from tests.worlds import STUDY, MemoryWorld, ehr_study
 
 EVERYTHING = Plan()

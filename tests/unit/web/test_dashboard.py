@@ -13,7 +13,7 @@ import pytest
 from sync.delivery.backoff import postpone
 from sync.errors import FhirUnavailable, RemovalHeld, StoreUnavailable
 from sync.events import Sources
-from sync.model import DeadLetter, SubjectKind
+from sync.model import Cursor, DeadLetter, SubjectKind
 from sync.monitoring.counts import store_counts
 from sync.monitoring.history import floor
 from sync.operators.pause import pause_projection, projection_pause
@@ -495,6 +495,19 @@ async def test_a_comparison_of_everything_is_begun_by_a_button_and_exports_are_s
     page = (await get(w, "jobs")).body
     assert re.findall(r'data-of="What">([^<,]+)', page) == ["verify", "export files"]
     assert [entry.action for entry in await w.services.audit.newest(9)].count("verify.begin") == 1
+
+
+async def test_a_walk_of_another_version_is_shown_with_what_to_do_and_cancelled(w):
+    assert "Unreadable" not in (await get(w, "jobs")).body
+    spoilt = Cursor(name="backfill dicom", position={"run": "0f3c9d2a7b11", "kind": "backfill", "began": "yesterday"})
+    await w.services.cursors.write(spoilt, None)
+    page = (await get(w, "jobs")).body
+    assert "Let the version that wrote it end the walk, or cancel it" in page
+    assert "is not as expected" in page
+    assert re.search(r"confirm\?action=cancel-walk&(?:amp;)?of=0f3c9d2a7b11", page)
+    told = await follow(w, await post(w, action="cancel-walk", of="0f3c9d2a7b11", who="Ada"))
+    assert "Walks cancelled: 1." in told.body
+    assert "Unreadable" not in (await get(w, "jobs")).body
 
 
 async def test_jobs_tell_how_far_a_replay_is_and_how_long_it_takes_still(w):

@@ -1,0 +1,85 @@
+"""
+Walks that this version does not understand, for operators: shown beside the others, and ended by a cancel.
+
+The command line, ``GET walks`` and the page of jobs show them; all three end a walk by `control_named`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync.errors import RequestRefused
+from sync.operators.audit import record_action
+from sync.operators.walks import Deed, as_json, control_walk, named_walk
+from sync.ports import Control
+from sync.protocol.unreadable_walks import UnreadableWalk
+from sync.protocol.walk_rows import Board, WalkProgress, WalkState, read_board, remove_leftovers
+from sync.protocol.walk_states import delete_unreadable_slices, empty_unreadable
+
+UNREADABLE = "unreadable"
+"""State of such a walk, as operators see it."""
+
+REMEDY = "Let the version that wrote it end the walk, or cancel it, and begin it again."
+
+
+def unreadable_on(board: Board) -> list[UnreadableWalk]:
+    """List walks of which no readable row tells, one entry each: the walk's own row, or else its first slice. Pure."""
+    readable = {row.run for row in board.walks.values()}
+    runs = sorted({one.run for one in board.unreadable} - readable)
+    return [board.unreadable_of(run)[0] for run in runs]
+
+
+def unreadable_as_json(walk: UnreadableWalk, *, state: str = UNREADABLE) -> dict[str, object]:
+    """Return such a walk as operators see it, beside those of `sync.operators.walks.as_json`."""
+    return {"id": walk.run, "state": state, "problem": walk.problem.code, "detail": walk.problem.detail, "hint": REMEDY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controlled:
+    """What a deed did: whether it changed anything, and the walk as it is now, or as it was where it was unreadable."""
+
+    changed: bool
+    walk: WalkProgress | UnreadableWalk
+
+    @property
+    def state(self) -> str:
+        """State of the walk as operators see it."""
+        if not isinstance(self.walk, UnreadableWalk):
+            return self.walk.row.state.value
+        return WalkState.CANCELLED.value if self.changed else UNREADABLE
+
+    def as_json(self) -> dict[str, object]:
+        """Return the walk as operators see it."""
+        if isinstance(self.walk, UnreadableWalk):
+            return unreadable_as_json(self.walk, state=self.state)
+        return as_json(self.walk)
+
+
+async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Controlled:
+    """
+    Pause, resume or cancel the walk of an id as operators see it. Idempotent.
+
+    An unreadable walk can only be cancelled: its row is emptied and its slices are deleted.
+
+    Raises
+    ------
+    RequestRefused
+        There is none, or it is unreadable and is not to be cancelled.
+    """
+    board = await read_board(s)
+    unreadable = next((walk for walk in unreadable_on(board) if walk.run == walk_id), None)
+    if unreadable is None:
+        row = await named_walk(walk_id, s)
+        changed = await control_walk(row.name, deed, s, who=who)
+        latest = await read_board(s)
+        return Controlled(changed=changed, walk=latest.progress(latest.walks.get(row.name, row), s.clock.now()))
+    if deed is not Deed.CANCEL:
+        raise RequestRefused("this version does not understand the walk", code="store.unreadable", hint=REMEDY)
+    await record_action(deed.action, s, who=who, subject=unreadable.name)
+    # The walk's row before its slices: a crash in between leaves slices of no walk, which are listed and cancelled too.
+    changed = unreadable.is_slice or await empty_unreadable(unreadable.name, s)
+    await remove_leftovers(await read_board(s), s)
+    await delete_unreadable_slices(unreadable.run, s)
+    if changed:
+        s.telemetry.event("walk.changed", walk=unreadable.run, deed=deed.value)
+    return Controlled(changed=changed, walk=unreadable)
