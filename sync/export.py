@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from sync.errors import InvalidResource, PermanentError
 from sync.mapping.resource import canonical, is_our_id
-from sync.model import FhirPage, FhirWrite, Projection, Resource, Stored, StudySearch, digest
+from sync.model import FhirPage, FhirWrite, LedgerRow, Projection, Resource, Stored, StudySearch, digest
 from sync.ports import Compare, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
@@ -149,24 +149,50 @@ async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
 
 
 async def resources_of(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Resource]:
-    """Return what the studies consist of, in the order of the studies."""
+    """Return what the studies, which come by key, consist of, in their order."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(projection: Projection) -> list[Resource]:
-        async with slots:
-            return await _of_study(projection, exported, s)
+    async def in_turn(projection: Projection, rows: Sequence[LedgerRow]) -> list[Resource]:
+        try:
+            return await _of_study(projection, rows, exported, s)
+        finally:
+            slots.release()
 
-    return [resource for resources in await asyncio.gather(*map(in_turn, chunk)) for resource in resources]
+    tasks: list[asyncio.Task[list[Resource]]] = []
+    try:
+        async for projection, rows in _with_rows(chunk, s):
+            # Before the next rows are read: no more studies than that are in memory.
+            await slots.acquire()
+            tasks.append(asyncio.create_task(in_turn(projection, rows)))
+        return [resource for resources in await asyncio.gather(*tasks) for resource in resources]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _of_study(projection: Projection, exported: Exported, s: Project) -> list[Resource]:
+async def _with_rows(chunk: Sequence[Projection], s: Project) -> AsyncIterator[tuple[Projection, Sequence[LedgerRow]]]:
+    """Iterate over studies with their rows of the ledger, which are read a thousand at once and not study by study."""
+    studies = s.ledger.between(chunk[0].study.key, chunk[-1].study.key)
+    rows: Sequence[LedgerRow] | None = await anext(studies, None)
+    for projection in chunk:
+        # Studies that have no record yet are passed over.
+        while rows and rows[0].record.study.key < projection.study.key:
+            rows = await anext(studies, None)
+        yield projection, rows if rows and rows[0].record.study.key == projection.study.key else ()
+
+
+async def _of_study(
+    projection: Projection, rows: Sequence[LedgerRow], exported: Exported, s: Project
+) -> list[Resource]:
     if projection.adopted and projection.instances:
         exported.left_out["adopted"] += 1
         return []
     try:
         # As it was listed: nothing is written under its ETag.
         listed = Stored(projection, "")
-        would = await dry_run_study(projection.study, s, fhir=NewServer(projection.patient_id), record=listed)
+        server = NewServer(projection.patient_id)
+        would = await dry_run_study(projection.study, s, fhir=server, record=listed, rows=rows)
     except PermanentError:
         exported.left_out["dead_lettered"] += 1
         return []

@@ -88,6 +88,10 @@ class Ledger(Protocol):
         """Return all rows of the study, 0..n, in no particular order."""
         ...
 
+    def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
+        """Iterate over the studies from one key to another, both included, by key: all rows of each, as `read`."""
+        ...
+
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of the rows of the study, of any ``most`` of them if there are more, and nothing else."""
         ...

@@ -57,7 +57,12 @@ class DryRun:
 
 
 async def dry_run_study(
-    study: StudyRef, s: Project, *, fhir: FhirServer | None = None, record: Stored[Projection] | None = None
+    study: StudyRef,
+    s: Project,
+    *,
+    fhir: FhirServer | None = None,
+    record: Stored[Projection] | None = None,
+    rows: Sequence[LedgerRow] | None = None,
 ) -> DryRun:
     """
     Find out what projecting the study now, trusting no record, would write. Only reads.
@@ -68,6 +73,8 @@ async def dry_run_study(
         The service to compare with; None for the real one. An empty one gives all that the study consists of.
     record
         The study's projection row, if it was read just now; None: it is read here.
+    rows
+        Those of the ledger, if they were read just now and ``fhir`` is not the real one; None: they are read here.
 
     Raises
     ------
@@ -91,7 +98,7 @@ async def dry_run_study(
     )
     record = record or await s.projections.read(study)
     held = await read_fhir_state(study, record, apart, trust=False)
-    rows = await s.ledger.read(study)
+    rows = await s.ledger.read(study) if rows is None else rows
     await write_study(study, rows, held, record, apart, trust=False)
     return DryRun(
         study=study,

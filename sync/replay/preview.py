@@ -63,8 +63,11 @@ class _Apart(Ledger):
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         return [row.order for row in (await self.read(study))[:most]]
 
+    def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
+        return self.real.between(first, last)  # as it is written: no replay asks
+
     def entries(self, uid: str, study: StudyRef | None = None) -> AsyncIterator[LedgerEntry]:
-        return self.real.entries(uid, study)  # as it is written: no replay asks
+        return self.real.entries(uid, study)  # likewise
 
 
 async def preview_replay(

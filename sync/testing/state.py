@@ -93,6 +93,12 @@ class MemoryLedger(Ledger):
         rows = self.studies.get(study.key)
         return rows.values() if rows is not None else []
 
+    async def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
+        """Iterate over the studies from one key to another, both included: all rows of each."""
+        for key in sorted(self.studies):
+            if first <= key <= last and (rows := self.studies[key].values()):
+                yield rows
+
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of that many rows of the study."""
         return [row.order for row in (await self.read(study))[:most]]

@@ -146,6 +146,25 @@ async def test_three_thousand_rows_are_read_back(storage):
     assert sorted(rows_read, key=lambda row: row.object_key) == rows
 
 
+async def test_studies_between_two_keys_come_with_all_their_rows_by_key(storage):
+    studies = sorted((fresh_study() for _ in range(4)), key=lambda study: study.key)
+    rows = {
+        study.key: [ledger_row(study, f"{i:04}") for i in range(count)]
+        for study, count in zip(studies, (1, 2, 1100, 3), strict=True)
+    }
+    await asyncio.gather(*(storage.ledger.upsert(row) for some in rows.values() for row in some))
+    first, last = studies[1].key, studies[2].key
+    came = [some async for some in storage.ledger.between(first, last)]
+    keys = [some[0].record.study.key for some in came]
+    assert keys == sorted(set(keys))
+    assert all(first <= row.record.study.key <= last for some in came for row in some)
+    for some in came:
+        if (key := some[0].record.study.key) in rows:
+            assert sorted(some, key=lambda row: row.object_key) == sorted(rows.pop(key), key=lambda row: row.object_key)
+    assert set(rows) == {studies[0].key, studies[3].key}
+    assert [some async for some in storage.ledger.between(last + "0", last + "1")] == []
+
+
 async def test_the_rows_of_a_folder_are_listed_and_no_others(storage):
     account, inside = fresh(), ["instances/1", "instances/2", "instances/3"]
     others = ["instances/deeper/4", "instances2/5", "6"]

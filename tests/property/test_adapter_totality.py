@@ -285,6 +285,7 @@ CALLS_OF_TABLES = {
     "locators.insert": (lambda s: s.locators.insert(LOCATOR), str),
     "locators.replace": (lambda s: s.locators.replace(LOCATOR, "e"), str),
     "ledger.read": (lambda s: s.ledger.read(STUDY), list),
+    "ledger.between": (lambda s: listed(s.ledger.between("a", "b")), list),
     "ledger.orders": (lambda s: s.ledger.orders(STUDY, 5), list),
     "ledger.delete": (lambda s: s.ledger.delete(STUDY, BLOB.key), None),
     "ledger.entries": (lambda s: listed(s.ledger.entries("2.25.1")), list),

@@ -1,5 +1,6 @@
 """The ledger as NDJSON: what an empty FHIR service would get, the same bytes each time, in files of the wished size."""
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -7,6 +8,8 @@ from collections import Counter
 import pytest
 
 from sync.export import MANIFEST, NotEmpty, export, prepare
+from sync.model import StudyRef
+from sync.testing.table import MemoryTable
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, study_id
 
 PLENTY = 10**9
@@ -112,10 +115,10 @@ async def test_an_adopted_study_is_left_out_and_a_linked_patient_stays_linked(tm
 async def test_an_outage_leaves_no_manifest(w, tmp_path):
     prepare(tmp_path, overwrite=False)
 
-    async def breaks(study):
+    async def breaks(key):
         raise OSError
 
-    w.store.ledger.read = breaks
+    w.store.patients.read = breaks
     with pytest.raises(OSError):
         await export(tmp_path, PLENTY, w.services, lambda studies, fraction: None)
     assert not (tmp_path / MANIFEST).exists()
@@ -137,7 +140,9 @@ async def test_loading_the_files_into_an_empty_service_leaves_verify_nothing_to_
     assert w.imaging_study(STUDY)["numberOfInstances"] == 2
 
 
-async def test_a_study_is_read_by_its_ledger_and_one_read_of_its_patients_rows(w, tmp_path, monkeypatch):
+async def test_the_ledger_is_read_by_ranges_and_each_study_costs_one_read_of_its_patients_rows(
+    w, tmp_path, monkeypatch
+):
     asked = Counter()
     for name in ("projections", "patients", "ledger"):
         port = getattr(w.services, name)
@@ -147,6 +152,39 @@ async def test_a_study_is_read_by_its_ledger_and_one_read_of_its_patients_rows(w
             return read(study_or_key, *more)
 
         monkeypatch.setattr(port, "read", counting)
-    listed = [projection async for projection in w.services.projections.all()]
+    between, ranges = w.store.ledger.between, []
+    w.store.ledger.between = lambda first, last: ranges.append((first, last)) or between(first, last)
+    listed = sorted([projection.study.key async for projection in w.services.projections.all()])
     await exported(w, tmp_path)
-    assert asked == {"ledger": len(listed), "patients": len(listed)}
+    assert asked == {"patients": len(listed)}
+    assert ranges == [(listed[0], listed[-1])]
+
+
+async def test_a_study_without_a_record_is_passed_over_and_one_without_rows_is_not_written(w, tmp_path):
+    w.store.ledger.studies[STUDY.key] = MemoryTable()
+    w.store.projections.table.discard(OTHER.key)
+    await exported(w, tmp_path)
+    studies = [resource["id"] for resource in lines(tmp_path) if resource["resourceType"] == "ImagingStudy"]
+    assert studies == [study_id(StudyRef(study_instance_uid="2.25.3"))]
+
+
+async def test_no_more_studies_than_are_mapped_at_once_are_read_ahead(w, tmp_path, monkeypatch):
+    monkeypatch.setattr("sync.export.AT_ONCE", 1)
+    between, read = w.store.ledger.between, w.store.patients.read
+    heard = []
+
+    async def told(first, last):
+        async for rows in between(first, last):
+            heard.append("rows")
+            yield rows
+
+    async def slowly(key):
+        await asyncio.sleep(0)
+        heard.append("mapped")
+        return await read(key)
+
+    w.store.ledger.between, w.store.patients.read = told, slowly
+    await exported(w, tmp_path)
+    assert heard.count("rows") == 3
+    for end in range(len(heard)):
+        assert heard[:end].count("rows") - heard[:end].count("mapped") <= 2  # one, and the one that waits

@@ -114,6 +114,20 @@ class TableLedger(Ledger):
             seen[row["series_uid"]] = rows[-1].record.attributes
         return rows
 
+    async def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
+        """Iterate over the studies from one key to another: the service keeps rows by partition key, which it is."""
+        rows: list[LedgerRow] = []
+        seen: dict[str, Attributes] = {}  # by series
+        condition = "PartitionKey ge @first and PartitionKey le @last"
+        async for row in self._table.query(condition, first=first, last=last):
+            if rows and row["PartitionKey"] != rows[-1].record.study.key:
+                yield rows
+                rows, seen = [], {}
+            rows.append(ledger_from(row, like=seen.get(row["series_uid"], _NOTHING)))
+            seen[row["series_uid"]] = rows[-1].record.attributes
+        if rows:
+            yield rows
+
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
         """Return ``order`` of that many rows of the study; only that travels."""
         rows = await self._table.first(most, "PartitionKey eq @partition", columns=["order"], partition=study.key)
