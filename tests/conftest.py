@@ -6,6 +6,7 @@ name of your own, or a study UID of your own.
 """
 
 import contextlib
+import gc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -23,6 +24,9 @@ from tests import asked, emitted
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+# What is loaded and collected stays until the end: to look through it for garbage, again and again, finds none.
+gc.disable()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option ``--fhir-check``."""
@@ -34,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     asked.register(config)
     if config.getoption("--fhir-check"):
         emitted.register(config)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, but not among what was loaded and collected."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
