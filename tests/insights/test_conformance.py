@@ -33,18 +33,24 @@ CASES = list(_cases())
 needs_tests = pytest.mark.skipif(not CASES, reason=f"the official tests are not in {FOLDER}")
 
 
-def _answer(view, resources, folder):
+@pytest.fixture(scope="module")
+def engine():
+    """One DuckDB for all: they only ask it, and to open one takes longer than to ask it."""
+    with connect() as connection:
+        yield connection
+
+
+def _answer(engine, view, resources, folder):
     compiled = compile_view(parse_view(view))
     file = folder / "resources.ndjson"
     of_type = [json.dumps(resource) for resource in resources if resource["resourceType"] == compiled.resource]
     file.write_text("\n".join(of_type), "utf-8")
-    with connect() as connection:
-        try:
-            cursor = connection.execute(compiled.select(ndjson([file], compiled.shape)))
-            names = [column[0] for column in cursor.description]
-            return names, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        except duckdb.Error as problem:
-            raise view_error(problem, compiled.name) from None
+    try:
+        cursor = engine.execute(compiled.select(ndjson([file], compiled.shape)))
+        names = [column[0] for column in cursor.description]
+        return names, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except duckdb.Error as problem:
+        raise view_error(problem, compiled.name) from None
 
 
 def _comparable(rows):
@@ -58,18 +64,18 @@ def _number(value):
 
 @needs_tests
 @pytest.mark.parametrize(("resources", "test"), CASES)
-def test_official(resources, test, request, tmp_path):
+def test_official(resources, test, request, tmp_path, engine):
     name = request.node.callspec.id
     if name in REFUSED:
         with pytest.raises(ViewError) as refusal:
-            _answer(test["view"], resources, tmp_path)
+            _answer(engine, test["view"], resources, tmp_path)
         assert refusal.value.code == REFUSED[name]
         return
     if test.get("expectError"):
         with pytest.raises(ViewError):
-            _answer(test["view"], resources, tmp_path)
+            _answer(engine, test["view"], resources, tmp_path)
         return
-    names, rows = _answer(test["view"], resources, tmp_path)
+    names, rows = _answer(engine, test["view"], resources, tmp_path)
     assert _comparable(rows) == _comparable(test["expect"])
     assert names == test.get("expectColumns", names)
 
