@@ -3,6 +3,7 @@
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.simulation.mutants import without_rule
 from tests.simulation.shared_replays import CHAIN as REPLAYS
 from tests.simulation.shared_replays import play as play_replay
 from tests.simulation.shared_walks import CHAIN, SharedWalk
+from tests.simulation.soonest import fails, is_noticed
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
 ENOUGH_TO_CATCH = 60
@@ -173,12 +175,11 @@ REREAD_MUTANTS = (
 @pytest.mark.parametrize("mutant", REREAD_MUTANTS, ids=[mutant.rule for mutant in REREAD_MUTANTS])
 def test_without_a_rule_a_replay_that_reads_all_again_compares_too_little(mutant):
     modules = without_rule(REPLAYS, {mutant.module: mutant.edits}, rule=mutant.rule)
-    for seed in range(ENOUGH_TO_CATCH):
-        try:
-            play_replay(seed, modules=modules, outside=True, reread=True)
-        except AssertionError:
-            return
-    pytest.fail("no schedule noticed")
+
+    def notices(seed):
+        return fails(partial(play_replay, seed, modules=modules, outside=True, reread=True))
+
+    assert is_noticed(mutant.rule, notices, range(ENOUGH_TO_CATCH)), "no schedule noticed"
 
 
 @pytest.mark.parametrize("mutant", REPLAY_MUTANTS, ids=[mutant.rule for mutant in REPLAY_MUTANTS])
