@@ -22,6 +22,7 @@ from insights.fetch.progress import OnProgress, Progress
 from insights.fetch.service import FhirService
 from sync.adapters.http.fhir.answers import following, matches, object_of
 from sync.errors import SyncError
+from sync.model.circles import Passed, followed
 
 PAGE = 500
 IDS = 1000
@@ -65,8 +66,10 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         out.truncate(state.size)  # of a page that a kill cut short
         out.seek(state.size)
         link: str | None = state.following or first
+        passed = Passed()
         while link is not None:
             resources, link = await _page(service, link, kind, by="_lastUpdated" if since else "")
+            passed = followed(passed, link)
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
             out.writelines(json.dumps(resource, separators=(",", ":")).encode() + b"\n" for resource in resources)

@@ -17,6 +17,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
 from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse, share_walk, tell_state, timestamp
 from sync.errors import SourceGone, SyncError
+from sync.model.circles import Passed, listed_on
 from sync.ports import Ingest, ObjectListing, Services
 from sync.protocol.walk_rows import WalkState
 from sync.walks.backfill import PAGE, Backfill, Scope, new_backfill, preview_backfill
@@ -146,11 +147,11 @@ async def _shared(
 
 async def _count(scope: Scope, listing: ObjectListing, meter: Meter) -> None:
     """Run ahead through the listing, names only: so there is a total, and an estimate, long before the end."""
-    total, token = 0, None
+    total, token, passed = 0, None, Passed()
     with suppress(SyncError):
         while True:
             page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)
-            total, token = total + len(page.objects), page.token
+            total, token, passed = total + len(page.objects), page.token, listed_on(passed, page.token)
             if token is None:
                 meter.total = total
                 return

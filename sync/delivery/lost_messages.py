@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
 from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
+from sync.model.circles import Passed, listed_on
 from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import Timestamp
 from sync.ports import Deliver, Locate, ObjectListing, QueueDepths
@@ -63,6 +64,8 @@ class _Stand:
 
     container: int | None = None
     token: str | None = None
+    passed: Passed = field(default_factory=Passed)
+    """Tokens of the container until here."""
     rounds: tuple[Timestamp, ...] = ()
     told: bool = False
 
@@ -126,7 +129,7 @@ def _begun(stand: _Stand, now: datetime) -> _Stand | None:
 
 
 async def _list_on(stand: _Stand, now: datetime, s: Deliver, listing: ObjectListing) -> tuple[_Stand, int]:
-    place, token, enqueued = stand.container or 0, stand.token, 0
+    place, token, passed, enqueued = stand.container or 0, stand.token, stand.passed, 0
     for _ in range(PAGES):
         if place >= len(s.settings.containers):
             return _Stand(rounds=stand.rounds), enqueued
@@ -134,14 +137,15 @@ async def _list_on(stand: _Stand, now: datetime, s: Deliver, listing: ObjectList
             page = await listing.page(s.settings.containers[place], token=token)
         except (SourceGone, StaleToken):
             page = Page()
+        onward = listed_on(passed, page.token)
         lost = (await _lost(page.objects, now, s))[: MOST - enqueued]
         for listed in lost:
             await s.object_queue.send(lost_message(Change(object=listed.object, action=Action.CREATED)))
         enqueued += len(lost)
         if enqueued >= MOST:
             break  # the same page once more, when these have been inspected
-        place, token = (place, page.token) if page.token is not None else (place + 1, None)
-    return _Stand(container=place, token=token, rounds=stand.rounds), enqueued
+        place, token, passed = (place, page.token, onward) if page.token is not None else (place + 1, None, Passed())
+    return _Stand(container=place, token=token, passed=passed, rounds=stand.rounds), enqueued
 
 
 async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> Sequence[ListedObject]:

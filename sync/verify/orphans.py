@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from sync.mapping.resource import study_id
 from sync.model import Drift, DriftKind, Resource, StudyRef
+from sync.model.circles import Passed, followed
 from sync.ports import Compare, Deliver
 from sync.verify.studies import check_study
 
@@ -73,8 +74,9 @@ async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
 
 async def _is_subject(reference: str, s: Compare) -> bool:
     """Whether an ImagingStudy refers to it; a page may be empty though others follow."""
-    page = await s.fhir.page("ImagingStudy", subject=reference)
+    page, passed = await s.fhir.page("ImagingStudy", subject=reference), Passed()
     while not page.resources and page.following is not None:
+        passed = followed(passed, page.following)
         page = await s.fhir.page("ImagingStudy", page.following)
     return bool(page.resources)
 

@@ -14,7 +14,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -30,6 +30,7 @@ from sync.errors import (
     UnreadableRow,
 )
 from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Json, LastRound, Locator, ObjectKey, ObjectRef
+from sync.model.circles import Passed, followed, listed_on
 from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
@@ -79,6 +80,8 @@ class _Place:
     began: Timestamp
     studies: int = 0
     last_round: LastRound | None = None
+    passed: Passed = field(default_factory=Passed)
+    """Links of the list, or tokens of the container, until here."""
 
     @classmethod
     def of(cls, kept: Json, now: datetime) -> _Place:
@@ -97,7 +100,7 @@ class _Place:
     def next_phase(self, now: datetime) -> _Place:
         index = _PHASES.index(self.phase) + 1
         if index < len(_PHASES):
-            return replace(self, phase=_PHASES[index], after="", failures=0)
+            return replace(self, phase=_PHASES[index], after="", passed=Passed(), failures=0)
         if self.skipped:
             return _Place(began=now, last_round=self.last_round)
         return _Place(began=now, last_round=LastRound(began=self.began, ended=now, studies=self.studies))
@@ -208,14 +211,17 @@ class _Run:
         except FhirRejected:
             if not place.after:
                 raise
-            return replace(place, after="")  # the link has expired: from the beginning of the list
+            return replace(place, after="", passed=Passed())  # the link has expired: from the beginning of the list
+        passed = followed(place.passed, page.following)
         listed = {f"{place.phase}/{resource.get('id', '')}": resource for resource in page.resources}
 
         async def inspection(address: str) -> Found:
             return await check_orphan(listed[address], self._s)
 
         await self._inspect(list(listed), inspection)
-        return replace(place, after=page.following) if page.following else place.next_phase(self._s.clock.now())
+        if not page.following:
+            return place.next_phase(self._s.clock.now())
+        return replace(place, after=page.following, passed=passed)
 
     async def after_failure(self, place: _Place) -> _Place:
         """Return where the next run begins: at the same place, or beyond it once it has failed too often."""
@@ -223,7 +229,7 @@ class _Run:
             return replace(place, failures=place.failures + 1)
         beyond = replace(place, failures=0, skipped=True)
         if place.phase == _SOURCE:
-            return replace(beyond, container=place.container + 1, after="")
+            return replace(beyond, container=place.container + 1, after="", passed=Passed())
         if place.phase == _STUDIES:
             chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies_per_minute)
             if chunk:
@@ -240,13 +246,14 @@ class _Run:
         containers = self._s.settings.containers
         if place.container >= len(containers):
             return place.next_phase(self._s.clock.now())
-        following = replace(place, container=place.container + 1, after="")
+        following = replace(place, container=place.container + 1, after="", passed=Passed())
         try:
             page = await self._source.page(containers[place.container], token=place.after or None, size=PAGE)
         except StaleToken:
-            return replace(place, after="")
+            return replace(place, after="", passed=Passed())
         except SourceGone:
             return following  # a container that is not there yet holds nothing
+        passed = listed_on(place.passed, page.token)
         listed = {object_address(listed_object.object.key): listed_object for listed_object in page.objects}
         self._refs.update({address: listed_object.object for address, listed_object in listed.items()})
 
@@ -262,7 +269,7 @@ class _Run:
             return drifts
 
         await self._inspect(list(listed), inspection)
-        return replace(place, after=page.token) if page.token else following
+        return replace(place, after=page.token, passed=passed) if page.token else following
 
     async def _next_studies(self, place: _Place) -> _Place:
         chunk = await self._s.projections.after(place.after, self._s.settings.reconcile_studies_per_minute)

@@ -16,6 +16,7 @@ from datetime import datetime
 from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import PermanentError, StaleToken
 from sync.model import Action, Batch, Change, Ingested, Page, digest
+from sync.model.circles import Passed, listed_on
 from sync.model.timestamps import Timestamp
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
@@ -172,13 +173,14 @@ async def _listed(scope: Scope, listing: ObjectListing) -> AsyncIterator[Batch]:
 
     What was not changed since ``scope.since`` is passed over. Only reads.
     """
-    token = None
+    token, passed = None, Passed()
     while True:
         try:
             page = await listing.page(scope.container, prefix=scope.prefix, token=token, size=PAGE)
         except StaleToken:
-            token = None
+            token, passed = None, Passed()
             continue
+        passed = listed_on(passed, page.token)
         yield _batch(page, scope.since)
         if page.token is None:
             return

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from sync.errors import StaleToken
 from sync.model import Json, ListedObject, Page, digest
+from sync.model.circles import Passed, listed_on
 from sync.ports import ObjectListing
 from sync.protocol.row_values import RowValue
 from sync.walks.handed import MOST, Handed
@@ -60,13 +61,14 @@ class ListingPlan:
     Where cutting stands in a listing: the slice that is being filled.
 
     ``start`` is the token that it begins at and ``token`` that of the next page, None for the beginning of the listing;
-    ``size`` counts its objects so far, and ``listed`` those of all pages.
+    ``size`` counts its objects so far, and ``listed`` those of all pages. ``passed`` are the tokens until here.
     """
 
     start: str | None = None
     token: str | None = None
     size: int = 0
     listed: int = 0
+    passed: Passed = field(default_factory=Passed)
 
     def enough(self, smallest: int) -> int:
         """Objects at which the slice ends."""
@@ -164,8 +166,10 @@ async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) 
             page = await source.pages.page(source.container, prefix=source.prefix, token=plan.token, size=size)
         except StaleToken:
             # From the beginning: what is listed twice is known.
-            plan, read = replace(plan, start=None, token=None, size=0), []
+            plan, read = replace(plan, start=None, token=None, size=0, passed=Passed()), []
             continue
+        # Noted with the token, not before: a cut at this page leaves the plan there, and the page is read again.
+        passed = listed_on(plan.passed, page.token)
         if plan.size >= plan.enough(smallest) and page.objects:
             # Only a page with names ends a slice: an empty one has nothing to know the end by.
             size, part = plan.size, ListingPart(token=plan.start, ends=_ends(page))
@@ -175,7 +179,11 @@ async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) 
         if read is not None:
             read.append(page)
         plan = replace(
-            plan, token=page.token, size=plan.size + len(page.objects), listed=plan.listed + len(page.objects)
+            plan,
+            token=page.token,
+            passed=passed,
+            size=plan.size + len(page.objects),
+            listed=plan.listed + len(page.objects),
         )
         if plan.size > MOST:
             read = None
@@ -216,18 +224,19 @@ async def slice_pages(source: Listing, piece: ListingSlice, *, size: int) -> Asy
         yield handed[-1], PartPosition(over=True)
         return
     ends = frozenset(end for one in (part, *piece.later) for end in one.ends)
-    token = part.token if at.token is None else at.token
+    token, passed = part.token if at.token is None else at.token, Passed()
     while True:
         try:
             page = await source.pages.page(source.container, prefix=source.prefix, token=token, size=size)
         except StaleToken:
-            token = None
+            token, passed = None, Passed()
             continue
         before = _before(page.objects, ends)
         if before is not None or page.token is None:
             # Noted as over, not by a token: none would stand for the beginning of the slice.
             yield Page(objects=page.objects if before is None else before), PartPosition(over=True)
             return
+        passed = listed_on(passed, page.token)
         yield page, PartPosition(token=page.token)
         token = page.token
 

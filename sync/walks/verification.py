@@ -22,6 +22,7 @@ from typing import TypeVar
 from sync.config import Settings
 from sync.errors import FhirRejected, SourceGone
 from sync.model import CHECKS, Batch, Drift, DriftKind
+from sync.model.circles import Passed, followed
 from sync.operators.audit import OperatorAction
 from sync.operators.pause import projection_pause
 from sync.operators.walks import NewWalk
@@ -319,14 +320,17 @@ class _Work:
     async def _list(self, what: str) -> AsyncIterator[Batch]:
         await self.round.judge.load()
         link = kept = self.at.link
+        passed = Passed()
         while True:
             try:
                 page = await self.round.page(what, link)
             except FhirRejected:
                 if link is None or link != kept:
                     raise
-                link = kept = None  # the link has expired: from the beginning of the list
+                passed, link = Passed(), None
+                kept = None  # the link has expired: from the beginning of the list
                 continue
+            passed = followed(passed, page.following)
             await self.round.resources(page.resources)
             link = page.following
             yield self._batch(Position(link=link or None, over=not link), resources=len(page.resources))

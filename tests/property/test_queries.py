@@ -116,9 +116,17 @@ def said(asked):
     return asked.method, asked.path, {name: unquote(value) for name, value in asked.query.items() if value}, kept
 
 
+def test_pages_that_lead_in_a_circle_are_an_outage():
+    """The library reads them for ever, so only ours is asked."""
+    line = Pages([page([], ("1!4!cA--", f"1!4!c{number % 2}--")) for number in range(50)])
+    assert run(asked_of(by_us, line)) == (StoreUnavailable, "store.garbled")
+    assert len(line.asked) < 6
+
+
 @given(pages=st.lists(st.lists(rows(), max_size=3), min_size=1, max_size=3))
 def test_rows_are_those_of_the_library(pages):
-    answers = [page(rows, ("1!4!cA--", "1!4!cg--")) for rows in pages[:-1]] + [page(pages[-1])]
+    following = [("1!4!cA--", f"1!4!c{number}--") for number in range(len(pages))]
+    answers = [page(rows, following[number]) for number, rows in enumerate(pages[:-1])] + [page(pages[-1])]
     _, (theirs, ours) = both(answers)
     assert repr([[{k: plain(v) for k, v in row.items()} for row in rows] for rows in theirs]) == repr(
         [[{"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"], **row} for row in rows] for rows in ours]
@@ -201,7 +209,7 @@ def test_a_row_has_the_etag_that_the_answer_names_or_that_its_time_makes():
 @pytest.mark.parametrize("most", [1, 2, 3, 5])
 def test_the_first_rows_end_where_they_are_enough(most):
     row = [{"RowKey": str(number)} for number in range(3)]
-    line = Pages([page(row[:2], ("p", "r")), page([], ("p", "r")), page(row[2:])])
+    line = Pages([page(row[:2], ("p", "r")), page([], ("p", "s")), page(row[2:])])
 
     async def first(client, *_):
         return await Table(client).first(most)

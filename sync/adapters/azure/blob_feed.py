@@ -27,6 +27,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from sync.adapters.azure.errors import ensure_whole, error_code, source_errors
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
+from sync.model.circles import Passed, listed_on
 from sync.model.timestamps import utc_of
 from sync.ports import BlobFeed
 
@@ -94,7 +95,12 @@ class AzureBlobFeed(BlobFeed):
 
     async def _names(self, prefix: str) -> list[str]:
         with source_errors():
-            return sorted([str(name) async for name in self._container.list_blob_names(name_starts_with=prefix)])
+            names, passed = list[str](), Passed()
+            pages: Any = self._container.list_blob_names(name_starts_with=prefix).by_page()  # typed without its token
+            async for page in pages:
+                passed = listed_on(passed, pages.continuation_token)
+                names += [str(name) async for name in page]
+            return sorted(names)
 
     async def _copy(self, name: str, to: IO[bytes]) -> None:
         try:

@@ -10,7 +10,7 @@ a month. Recent objects only: what was there before the sync is for a backfill, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from sync.errors import SourceGone, StaleToken
 from sync.model import ListedObject, Page
+from sync.model.circles import Passed, listed_on
 from sync.model.timestamps import Timestamp
 from sync.monitoring.counts import MISSING_EVENTS_CURSOR
 from sync.ports import Inspect, ObjectListing, Watch
@@ -46,6 +47,8 @@ class _Stand:
 
     container: int = 0
     token: str | None = None
+    passed: Passed = field(default_factory=Passed)
+    """Tokens of the container until here."""
     oldest: Annotated[Timestamp | None, Field(alias="found")] = None
     unseen_since: Timestamp | None = None
 
@@ -81,11 +84,12 @@ async def _one_page_on(stand: _Stand, began: datetime, s: Watch, listing: Object
         page = await listing.page(containers[stand.container], token=stand.token)
     except (SourceGone, StaleToken):
         page = Page()
+    passed = listed_on(stand.passed, page.token)
     unseen = await _oldest_without_event(page.objects, began, s)
     oldest = _earlier(stand.oldest, unseen)
     unseen_since = _earlier(stand.unseen_since, oldest)
     if page.token is not None:
-        return replace(stand, token=page.token, oldest=oldest, unseen_since=unseen_since)
+        return replace(stand, passed=passed, token=page.token, oldest=oldest, unseen_since=unseen_since)
     if stand.container + 1 < len(containers):
         return _Stand(container=stand.container + 1, oldest=oldest, unseen_since=unseen_since)
     return _Stand(unseen_since=oldest)

@@ -101,8 +101,8 @@ MUTANTS = [
         {
             "http.fhir.server": [
                 (
-                    "            if link is None:\n                break\n            if link in",
-                    "            if True:\n                break\n            if link in",
+                    "            if link is None:\n                break\n            passed = followed(passed, link)",
+                    "            if True:\n                break\n            passed = followed(passed, link)",
                 )
             ]
         },

@@ -395,6 +395,12 @@ async def test_pages_in_a_circle_are_an_outage():
     assert len(service.requests) == 2
 
 
+async def test_pages_that_alternate_are_an_outage_too():
+    service = Service(*[bundle_of(following=f"{BASE}/Patient?ct={number % 2}") for number in range(20)])
+    assert type(await failure(service.client.search("Patient", "s", "v"))) is FhirUnavailable
+    assert len(service.requests) < 6
+
+
 async def test_the_id_of_a_match_may_stand_in_its_full_url_only_and_must_stand_somewhere():
     nameless = {name: value for name, value in known_as("v").items() if name != "id"}
     entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": nameless}

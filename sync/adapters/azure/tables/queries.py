@@ -24,6 +24,7 @@ from azure.core.rest import HttpRequest
 from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.rows import Entity
+from sync.model.circles import Passed
 
 _GOOD = 200
 _HEADERS = {
@@ -87,8 +88,13 @@ async def pages_of(
         "$filter": filled_in(condition, parameters or {}),
     }
     following: Mapping[str, str] | None = {}
+    passed = Passed()
     while following is not None:
         rows, following = await _page(client, {**asked, **following}, etags=etags)
+        marker = "\n".join(following.values()) if following is not None else None
+        if passed.has(marker):
+            raise DecodeError("the pages of a query lead in a circle")
+        passed = passed.then(marker)
         yield rows
 
 

@@ -53,6 +53,7 @@ from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
 from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, StudySearch
+from sync.model.circles import Passed, followed
 from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
@@ -175,16 +176,14 @@ class HttpFhirServer:
         form = {"identifier": [token], "_count": [str(_SEARCH_PAGE)]}
         response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=FRESH)
         resources: list[Resource] = []
-        followed: set[str] = set()
+        passed = Passed()
         while True:
             raise_for(response.status_code, response)
             resources += [resource for resource in matches(response, resource_type) if carries(resource, system, value)]
             link = following(response, self._remote.base, resource_type)
             if link is None:
                 break
-            if link in followed:
-                raise FhirUnavailable("the pages of a search lead in a circle")
-            followed.add(link)
+            passed = followed(passed, link)
             response = await self._follow(link)
         if not all(resource.get("id") for resource in resources):
             raise FhirUnavailable("a match has no id")
