@@ -87,9 +87,10 @@ Place = tuple[int, str]
 """Hash of the subject that a drift is noted under, and where it was reported; empty if it is reported later."""
 
 
-class Round:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
     """
-    One round, or what one process does of it.
+    What one process does of a round that several share; by default a round of this process alone.
 
     Parameters
     ----------
@@ -108,6 +109,17 @@ class Round:
         Waits for the turn of a study, or of a page of FHIR's list, where their rate is limited.
     """
 
+    found_in: str = ""
+    at: str = "alone"
+    told: dict[int, Place] = field(default_factory=dict)
+    right_objects: Sequence[RightObjects] = ()
+    repairs: bool | None = None
+    turn: Callable[[], Awaitable[None]] | None = None
+
+
+class Round:
+    """One round, or the ``share`` of it that one process has."""
+
     def __init__(
         self,
         plan: Plan,
@@ -116,29 +128,22 @@ class Round:
         *,
         audience: ScanObserver,
         checker: Checker | None = None,
-        found_in: str = "",
-        at: str = "alone",
-        told: dict[int, Place] | None = None,
-        right_objects: Sequence[RightObjects] = (),
-        repairs: bool | None = None,
-        turn: Callable[[], Awaitable[None]] | None = None,
+        share: Share | None = None,
     ) -> None:
+        share = share or Share()
         self.outcome = ScanOutcome()
         self.plan = plan
-        self.repairs = plan.repair if repairs is None else repairs
+        self.repairs = plan.repair if share.repairs is None else share.repairs
         self.checker = checker or Checker()
-        self.judge = Judge(s, found_in=found_in or s.clock.now().isoformat(), work_list=found_in)
+        self.judge = Judge(s, found_in=share.found_in or s.clock.now().isoformat(), work_list=share.found_in)
         self._s = s
         self._source = listing
         self._audience = audience
-        self._at = at
-        self._told = told if told is not None else {}
-        self._right_objects = right_objects
-        self._turn = turn
+        self._share = share
 
     async def _waited(self) -> None:
-        if self._turn is not None:
-            await self._turn()
+        if self._share.turn is not None:
+            await self._share.turn()
 
     def take(self) -> ScanOutcome:
         """Return what was counted since the last call."""
@@ -242,7 +247,7 @@ class Round:
                 self._s,
                 objects=self.plan.objects,
                 listing=self._source,
-                right_objects=self._right_objects,
+                right_objects=self._share.right_objects,
             )
 
         results = await self.checker.twice(studies, inspection)
@@ -280,15 +285,15 @@ class Round:
         remaining = {identity(drift): drift for drift in open_drifts}
         every = {**{identity(drift): drift for drift in drifts}, **remaining}
         us = hash(subject)
-        ours = {key: drift for key, drift in every.items() if self._told.get(hash(key), (us, ""))[0] == us}
+        ours = {key: drift for key, drift in every.items() if self._share.told.get(hash(key), (us, ""))[0] == us}
         for key, drift in ours.items():
             if key in later:
-                self._told.setdefault(hash(key), (us, ""))
+                self._share.told.setdefault(hash(key), (us, ""))
                 self.outcome.deferred += 1
                 continue
-            if self._told.get(hash(key), (us, ""))[1] not in {"", self._at}:
+            if self._share.told.get(hash(key), (us, ""))[1] not in {"", self._share.at}:
                 continue
-            self._told[hash(key)] = (us, self._at)
+            self._share.told[hash(key)] = (us, self._share.at)
             self.outcome.found[drift.kind] += 1
             self.outcome.repaired[drift.kind] += key not in remaining
             self.outcome.kept += drift.kept and key in remaining

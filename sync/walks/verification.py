@@ -31,7 +31,7 @@ from sync.protocol.walk_rows import Slice, WalkRow, read_board
 from sync.verify.batches import RightObjects
 from sync.verify.checking import Checker
 from sync.verify.closing import DOUBLES, Removable, close_round, noted_removable, remove_doubles, remove_orphans
-from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanOutcome
+from sync.verify.full_scan import CHUNK, Place, Plan, Round, ScanObserver, ScanOutcome, Share
 from sync.verify.orphans import LISTED
 from sync.verify.repair import Budget
 from sync.verify.source import PAGE
@@ -246,12 +246,14 @@ class Verification(WithoutChanges):
                 self.listing,
                 audience=self.audience,
                 checker=self.checker,
-                found_in=row.run,
-                at=piece.name,
-                told=self.told.of(row.run),
-                right_objects=await self._right_objects(row) if isinstance(part, Studies) else (),
-                repairs=plan.repair and await projection_pause(services) is None,
-                turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
+                share=Share(
+                    found_in=row.run,
+                    at=piece.name,
+                    told=self.told.of(row.run),
+                    right_objects=await self._right_objects(row) if isinstance(part, Studies) else (),
+                    repairs=plan.repair and await projection_pause(services) is None,
+                    turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
+                ),
             ),
         )
         async for batch in work.on(part):
