@@ -171,7 +171,7 @@ async def resources_of(chunk: Sequence[Projection], exported: Exported, s: Proje
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _with_rows(chunk: Sequence[Projection], s: Project) -> AsyncIterator[tuple[Projection, Sequence[LedgerRow]]]:
+async def _with_rows(chunk: Sequence[Projection], s: Compare) -> AsyncIterator[tuple[Projection, Sequence[LedgerRow]]]:
     """Iterate over studies with their rows of the ledger, which are read a thousand at once and not study by study."""
     studies = s.ledger.between(chunk[0].study.key, chunk[-1].study.key)
     rows: Sequence[LedgerRow] | None = await anext(studies, None)
