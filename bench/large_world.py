@@ -49,6 +49,7 @@ from sync.monitoring.counts import store_counts
 from sync.monitoring.history import CURSOR, compact_metrics, floor
 from sync.operators.pause import pause_projection
 from sync.ports import Counted, Services
+from sync.protocol.stored_counts import stored_count
 from sync.protocol.walk_rows import WalkRow, WalkState, new_run
 from sync.replay.jobs import new_replay
 from sync.replay.requests import ReplayRequest
@@ -366,5 +367,6 @@ async def _count(s: Services) -> None:
     while True:
         await store_counts(s)
         cursors = [await s.cursors.read(f"count:{table.value}") for table in Counted]
-        if all(row is not None and row.value.position.keys() == {"kept"} for row in cursors):
+        stored = [stored_count(row.value if row is not None else None) for row in cursors]
+        if all(count.kept is not None and count.walk is None for count in stored):
             return
