@@ -69,7 +69,7 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
     board = await read_board(s)
     unreadable = next((walk for walk in unreadable_on(board) if walk.run == walk_id), None)
     if unreadable is None:
-        row = await named_walk(walk_id, s)
+        row = named_walk(walk_id, board)
         changed = await control_walk(row.name, deed, s, who=who)
         latest = await read_board(s)
         return Controlled(changed=changed, walk=latest.progress(latest.walks.get(row.name, row), s.clock.now()))
@@ -78,8 +78,9 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
     await record_action(deed.action, s, who=who, subject=unreadable.name)
     # The walk's row before its slices: a crash in between leaves slices of no walk, which are listed and cancelled too.
     changed = unreadable.is_slice or await empty_unreadable(unreadable.name, s)
-    await remove_leftovers(await read_board(s), s)
-    await delete_unreadable_slices(unreadable.run, s)
+    board = await read_board(s)
+    await remove_leftovers(board, s)
+    await delete_unreadable_slices(board, unreadable.run, s)
     if changed:
         s.telemetry.event("walk.changed", walk=unreadable.run, deed=deed.value)
     return Controlled(changed=changed, walk=unreadable)

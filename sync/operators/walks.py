@@ -143,8 +143,9 @@ async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
     changed = await change_state(name, deed.states, s)
     row = await read_walk(name, s) if deed is Deed.CANCEL else None
     if row is not None and not row.state.is_open:
-        await remove_leftovers(await read_board(s), s)
-        await delete_unreadable_slices(row.run, s)
+        board = await read_board(s)
+        await remove_leftovers(board, s)
+        await delete_unreadable_slices(board, row.run, s)
     if changed:
         s.telemetry.event("walk.changed", walk=name, deed=deed.value)
     return changed
@@ -172,16 +173,16 @@ def as_json(progress: WalkProgress) -> dict[str, object]:
     }
 
 
-async def named_walk(walk_id: str, s: Jobs) -> WalkRow:
+def named_walk(walk_id: str, board: Board) -> WalkRow:
     """
-    Return the walk of an id as operators see it. Only reads.
+    Return the walk of an id as operators see it. Pure.
 
     Raises
     ------
     RequestRefused
         There is none.
     """
-    for row in (await read_board(s)).walks.values():
+    for row in board.walks.values():
         if row.id == walk_id:
             return row
     raise RequestRefused(

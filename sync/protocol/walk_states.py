@@ -75,11 +75,9 @@ def _is_unreadable(cursor: Cursor) -> bool:
     return bool(Board.of([cursor]).unreadable)
 
 
-async def delete_unreadable_slices(run: str, s: Jobs) -> None:
+async def delete_unreadable_slices(board: Board, run: str, s: Jobs) -> None:
     """Delete the slices of a run that is over which this version does not understand; no other run has their names."""
-    for one in (await read_board(s)).unreadable_of(run):
-        if one.is_slice:
-            await s.cursors.delete(one.name)
+    await s.cursors.delete_all([one.name for one in board.unreadable_of(run) if one.is_slice])
 
 
 async def reopen_growing(row: WalkRow, s: Jobs) -> None:
