@@ -222,12 +222,16 @@ def test_reconcile_and_repair_put_right_what_others_broke_and_keep_what_they_ref
     study = world.study(uids[0])
     orphan = {**study, "id": study_id(StudyRef(study_instance_uid=f"{uids[0]}.9"))}
     orphan["identifier"] = [{"system": "urn:dicom:uid", "value": f"urn:oid:{uids[0]}.9"}]
-    azure.put(orphan)
-    azure.put(observation(place.token, f"ImagingStudy/{orphan['id']}"))
-    azure.direct("DELETE", reference_of(uids[0]))
-    azure.put({**world.study(uids[1]), "numberOfInstances": 77, "note": [{"text": "seen"}]})
 
-    assert {kind for kind, _ in drifts_of(world, place)} == {"drift.missing", "drift.foreign_modified"}
+    def broken_is_seen():
+        # The host compares a slice each minute, and repairs: what it was faster with is broken again.
+        azure.put(orphan)
+        azure.put(observation(place.token, f"ImagingStudy/{orphan['id']}"))
+        azure.direct("DELETE", reference_of(uids[0]))
+        azure.put({**world.study(uids[1]), "numberOfInstances": 77, "note": [{"text": "seen"}]})
+        return {kind for kind, _ in drifts_of(world, place)} == {"drift.missing", "drift.foreign_modified"}
+
+    until(broken_is_seen, "verify names both studies", PATIENTLY)
 
     def right():
         azure.reconcile()
