@@ -15,18 +15,6 @@ A text without an offset is refused where it is read: compared with a time of ou
 """
 
 
-def timestamp_from(text: Any) -> datetime | None:
-    """
-    Return the time in a stored text; None if it is empty or not a text. Inverse of ``isoformat``.
-
-    Raises
-    ------
-    ValueError
-        The text is no time: the row was not written by us.
-    """
-    return datetime.fromisoformat(text) if isinstance(text, str) and text else None
-
-
 def aware_time(text: Any) -> datetime | None:
     """Return the time that a text states with an offset; None for a text or a value that is no such time."""
     try:

@@ -7,11 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.adapters.azure.tables import dead_letters, dirty, ledger, locators, patients, projections, rows
+from sync.adapters.azure.tables import (
+    audit,
+    cursors,
+    dead_letters,
+    dirty,
+    drifts,
+    ledger,
+    locators,
+    patients,
+    projections,
+    rows,
+)
 from sync.errors import PermanentError, RowTooLarge
 from sync.model import (
+    AuditEntry,
+    Cursor,
     DeadLetter,
     DirtyStudy,
+    Drift,
+    DriftKind,
     Finding,
     InstanceRecord,
     LedgerRow,
@@ -23,6 +38,7 @@ from sync.model import (
     StudyRef,
     SubjectKind,
 )
+from sync.model.timestamps import aware_time
 from tests.property import examples
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=30)
@@ -106,6 +122,27 @@ LETTERS = st.builds(
     attempts=NUMBERS,
 )
 
+CURSORS = st.builds(
+    Cursor,
+    name=TEXT,
+    position=st.dictionaries(TEXT, TEXT, max_size=2),
+    holder=TEXT,
+    held_until=st.none() | MOMENTS,
+    advanced_at=st.none() | MOMENTS,
+)
+DRIFTS = st.builds(
+    Drift,
+    kind=st.sampled_from(DriftKind),
+    subject=TEXT,
+    resource=TEXT,
+    detail=TEXT,
+    kept=st.booleans(),
+    first_at=st.none() | MOMENTS,
+    last_at=st.none() | MOMENTS,
+    found_in=TEXT,
+)
+AUDIT = st.builds(AuditEntry, at=MOMENTS, who=TEXT, action=TEXT, subject=TEXT, code=TEXT, why=TEXT)
+
 KINDS = [
     pytest.param(LOCATORS, locators.locator_row, locators.locator_from, id="locator"),
     pytest.param(LEDGER_ROWS, ledger.ledger_row, ledger.ledger_from, id="ledger"),
@@ -113,11 +150,18 @@ KINDS = [
     pytest.param(PROJECTIONS, projections.projection_row, projections.projection_from, id="projection"),
     pytest.param(PATIENTS, patients.patient_row, patients.patient_from, id="patient"),
     pytest.param(LETTERS, dead_letters.dead_letter_row, dead_letters.dead_letter_from, id="dead letter"),
+    pytest.param(CURSORS, cursors.cursor_row, cursors.cursor_from, id="cursor"),
+    pytest.param(DRIFTS, drifts.drift_row, drifts.drift_from, id="drift"),
+    pytest.param(AUDIT, audit.audit_row, audit.audit_from, id="audit"),
 ]
 
 STUDY = StudyRef(study_instance_uid="2.25.1")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FORBIDDEN = frozenset("/\\#?%+")
+
+
+def is_time(cell):
+    return isinstance(cell, str) and aware_time(cell) is not None
 
 
 def service_bytes(entity):
@@ -138,6 +182,15 @@ def service_bytes(entity):
 def test_a_row_gives_back_the_value(values, to_row, from_row, data):
     value = data.draw(values)
     assert from_row(to_row(value)) == value
+
+
+@pytest.mark.parametrize(("values", "to_row", "from_row"), KINDS)
+@given(data=st.data())
+@settings(max_examples=examples(20))
+def test_a_time_whose_offset_was_edited_away_is_utc(values, to_row, from_row, data):
+    value = data.draw(values)
+    row = {name: cell.removesuffix("+00:00") if is_time(cell) else cell for name, cell in to_row(value).items()}
+    assert from_row(row) == value
 
 
 @pytest.mark.parametrize(("values", "to_row", "from_row"), KINDS)

@@ -7,7 +7,6 @@ Keys begin with the time, counted backwards, so that the newest entries come fir
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -15,6 +14,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, check_size, newest_first
 from sync.adapters.azure.tables.table import Table
 from sync.model import AuditEntry, digest
+from sync.model.timestamps import utc_of
 from sync.ports import AuditTrail
 
 _PARTITION = "audit"
@@ -40,7 +40,7 @@ def audit_row(entry: AuditEntry) -> Entity:
 def audit_from(row: Mapping[str, Any]) -> AuditEntry:
     """Inverse of `audit_row`."""
     texts = {name: row[name] for name in ("who", "action", "subject", "code", "why")}
-    return AuditEntry(at=datetime.fromisoformat(row["at"]), **texts)
+    return AuditEntry(at=utc_of(row["at"]), **texts)
 
 
 class TableAuditTrail(AuditTrail):

@@ -11,12 +11,11 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import GARBLED, concerns_all, etag_of, state_errors
 from sync.adapters.azure.tables.batching import MAX_ROWS
-from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, time_text, unpack, without_none
+from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, time_from, time_text, unpack, without_none
 from sync.adapters.azure.tables.table import Table
 from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.errors import StoreUnavailable
 from sync.model import Cursor, Stored
-from sync.model.timestamps import timestamp_from
 from sync.ports import Cursors
 
 _PARTITION = "cursors"
@@ -44,8 +43,8 @@ def cursor_from(row: Mapping[str, Any]) -> Cursor:
         name=row["name"],
         position=unpack(row, "position"),
         holder=row["holder"],
-        held_until=timestamp_from(row.get("held_until")),
-        advanced_at=timestamp_from(row.get("advanced_at")),
+        held_until=time_from(row.get("held_until")),
+        advanced_at=time_from(row.get("advanced_at")),
     )
 
 

@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
@@ -21,6 +20,7 @@ from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of, pack, unpack
 from sync.adapters.azure.tables.table import MOST, Table
 from sync.model import DeadLetter, DeadLetterPage, Stored, SubjectKind
+from sync.model.timestamps import utc_of
 from sync.ports import DeadLetters
 
 _BAD_REQUEST = 400
@@ -56,8 +56,8 @@ def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
         code=row["code"],
         detail=row["detail"],
         hint=row["hint"],
-        first_at=datetime.fromisoformat(row["first_at"]),
-        last_at=datetime.fromisoformat(row["last_at"]),
+        first_at=utc_of(row["first_at"]),
+        last_at=utc_of(row["last_at"]),
         attempts=row["attempts"],
         message=unpack(row, "message") if "message0" in row else None,
         queue=row.get("queue", ""),

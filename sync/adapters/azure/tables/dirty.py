@@ -14,10 +14,10 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.errors import state_errors
 from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER
-from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, time_text, without_none
+from sync.adapters.azure.tables.rows import Entity, study_columns, study_from, time_from, time_text, without_none
 from sync.adapters.azure.tables.table import Table
 from sync.model import DirtyStudy, Stored, StudyRef
-from sync.model.timestamps import timestamp_from
+from sync.model.timestamps import utc_of
 from sync.ports import Company, DirtyStudies
 
 DIRTY_SHARDS = 16
@@ -54,11 +54,11 @@ def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
     """Inverse of `dirty_row`."""
     return DirtyStudy(
         study=study_from(row),
-        first_marked=datetime.fromisoformat(row["first_marked"]),
-        last_marked=datetime.fromisoformat(row["last_marked"]),
+        first_marked=utc_of(row["first_marked"]),
+        last_marked=utc_of(row["last_marked"]),
         attempts=row["attempts"],
-        not_before=timestamp_from(row.get("not_before")),
-        failing_since=timestamp_from(row.get("failing_since")),
+        not_before=time_from(row.get("not_before")),
+        failing_since=time_from(row.get("failing_since")),
         failure=row.get("failure", ""),
         bypass_cache=row.get("bypass_cache", False),
         comparison=row.get("comparison", False),

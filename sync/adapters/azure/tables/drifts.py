@@ -8,10 +8,9 @@ from typing import Any
 
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure.tables.rows import Entity, check_size, key_of
+from sync.adapters.azure.tables.rows import Entity, check_size, key_of, time_from
 from sync.adapters.azure.tables.table import Table
 from sync.model import Drift, DriftKind
-from sync.model.timestamps import timestamp_from
 from sync.ports import Drifts
 
 
@@ -40,8 +39,8 @@ def drift_from(row: Mapping[str, Any]) -> Drift:
         resource=row["resource"],
         detail=row["detail"],
         kept=row["kept"],
-        first_at=timestamp_from(row["first_at"]),
-        last_at=timestamp_from(row["last_at"]),
+        first_at=time_from(row["first_at"]),
+        last_at=time_from(row["last_at"]),
         found_in=row.get("found_in", ""),
     )
 

@@ -17,6 +17,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, newest_first, study_columns, study_from
 from sync.adapters.azure.tables.table import Table
 from sync.model import StudyEvent, StudyRef
+from sync.model.timestamps import utc_of
 from sync.ports import StudyHistory
 
 _LATEST = "latest"
@@ -51,7 +52,7 @@ def history_from(row: Mapping[str, Any]) -> StudyEvent:
     """Inverse of `history_row`."""
     return StudyEvent(
         study=study_from(row),
-        at=datetime.fromisoformat(row["at"]),
+        at=utc_of(row["at"]),
         outcome=row["outcome"],
         series=row["series"],
         instances=row["instances"],

@@ -19,6 +19,7 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, packed, unpacked
 from sync.adapters.azure.tables.table import Table
+from sync.model.timestamps import utc_of
 from sync.ports import MetricHistory
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement, MeasurementKey, Measurements, MetricRow
 
@@ -68,7 +69,7 @@ def metric_row_from(row: Mapping[str, Any]) -> MetricRow:
     """Inverse of `metric_row`."""
     return MetricRow(
         seconds=row["seconds"],
-        start=datetime.fromisoformat(row["start"]),
+        start=utc_of(row["start"]),
         worker=row["worker"],
         samples=_measurements_from(packed(row, "samples")),
     )

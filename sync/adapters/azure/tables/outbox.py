@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -12,6 +11,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, check_size, key_of
 from sync.adapters.azure.tables.table import Table
 from sync.model.result_events import ResultEvent
+from sync.model.timestamps import utc_of
 from sync.ports import Outbox
 
 _PARTITION = "outbox"
@@ -55,6 +55,6 @@ def _event(row: Mapping[str, Any]) -> ResultEvent:
         id=row["id"],
         type=row["type"],
         subject=row["subject"],
-        at=datetime.fromisoformat(row["at"]),
+        at=utc_of(row["at"]),
         data=json.loads(row["data"]),
     )

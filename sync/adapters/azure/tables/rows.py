@@ -20,6 +20,7 @@ from typing import Any
 
 from sync.errors import RowTooLarge
 from sync.model import Finding, StudyRef, digest
+from sync.model.timestamps import utc_of
 
 Entity = dict[str, Any]
 """One row as the library takes it: property name -> text, number, truth value or bytes."""
@@ -121,3 +122,15 @@ def findings_from(items: Iterable[list[str]]) -> tuple[Finding, ...]:
 def time_text(value: datetime | None) -> str | None:
     """Return a moment as a column has it; None stays out of the row."""
     return value.isoformat() if value is not None else None
+
+
+def time_from(text: Any) -> datetime | None:
+    """
+    Inverse of `time_text`; without an offset, as an edit by hand may leave it, a time is UTC like all of ours.
+
+    Raises
+    ------
+    ValueError
+        The text is no time: the row was not written by us.
+    """
+    return utc_of(text) if text else None

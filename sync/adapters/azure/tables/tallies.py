@@ -19,6 +19,7 @@ from azure.data.tables.aio import TableServiceClient
 from sync.adapters.azure import names
 from sync.adapters.azure.errors import state_errors
 from sync.model import DeadLetterEntry, SubjectKind
+from sync.model.timestamps import utc_of
 from sync.ports import Counted, Tallies, Tally
 
 Rows = Sequence[Mapping[str, Any]]
@@ -39,8 +40,8 @@ def _dead_letters(rows: Rows) -> Tally:
             kind=SubjectKind(row["PartitionKey"]),
             subject=row["subject"],
             code=row["code"],
-            first_at=datetime.fromisoformat(row["first_at"]),
-            last_at=datetime.fromisoformat(row["last_at"]),
+            first_at=utc_of(row["first_at"]),
+            last_at=utc_of(row["last_at"]),
         )
         for row in rows
     )
@@ -51,7 +52,7 @@ def _drifts(rows: Rows) -> Tally:
 
 
 def _oldest(rows: Rows, column: str) -> datetime | None:
-    return min((datetime.fromisoformat(row[column]) for row in rows), default=None)
+    return min((utc_of(row[column]) for row in rows), default=None)
 
 
 _WAYS: Mapping[Counted, tuple[str, list[str], Callable[[Rows], Tally]]] = {
