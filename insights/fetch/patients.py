@@ -7,7 +7,7 @@ Source: FHIR R4 search.html (``_lastUpdated``, ``_id``, multiple values are OR),
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from insights.collect import Input
 from insights.fetch.asked import is_asked_for
 from insights.fetch.paging import PAGE, check_since, pages, unknown_parameter
 from insights.fetch.service import FhirService
+from sync.model.batches import batched
 
 Resource = dict[str, Any]
 
@@ -158,7 +159,6 @@ def _written(by_type: dict[str, dict[str, Resource]], folder: Path, time: str) -
     return Input(files, time=time)
 
 
-def batches(values: Iterable[str]) -> list[list[str]]:
-    """Return ids or references, each once and in order, in groups that are asked for at once."""
-    ordered = sorted(set(values))
-    return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]
+def batches(values: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Iterate over ids or references, each once and in order, in groups that are asked for at once."""
+    return batched(sorted(set(values)), IDS)

@@ -25,6 +25,7 @@ from sync.dicom.feed_entries import FEED, entries_of
 from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, hint_message, object_message, parse_message, parse_study_message
 from sync.model import Change, DeadLetter, Stored, StudyRef, SubjectKind
+from sync.model.batches import batched
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
 from sync.protocol.dead_letters import dead_letter_message
@@ -140,8 +141,8 @@ async def _act_on_each(
         if note is not None and page and not dry_run:
             await note()
             note = None
-        for start in range(0, 0 if dry_run else len(page), AT_ONCE):
-            outcomes.update(await asyncio.gather(*map(act, page[start : start + AT_ONCE])))
+        for some in batched(() if dry_run else page, AT_ONCE):
+            outcomes.update(await asyncio.gather(*map(act, some)))
     return Report(dry_run=dry_run, selected=codes.total(), by_code=dict(sorted(codes.items())), outcomes=dict(outcomes))
 
 

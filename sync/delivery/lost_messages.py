@@ -23,6 +23,7 @@ from sync.delivery.deletions import enqueue_lost_deletions
 from sync.errors import SourceGone, StaleToken
 from sync.events import lost_message
 from sync.model import Action, Change, ListedObject, Page
+from sync.model.batches import batched
 from sync.model.circles import Passed, listed_on
 from sync.model.queues import OBJECTS_QUEUE
 from sync.model.timestamps import Timestamp
@@ -153,8 +154,7 @@ async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> S
     inspected = await inspected_of(recent, s)
     unknown = [listed for listed in recent if listed.object.key not in inspected]
     lost: list[ListedObject] = []
-    for start in range(0, len(unknown), _AT_ONCE):
-        some = unknown[start : start + _AT_ONCE]
+    for some in batched(unknown, _AT_ONCE):
         seen = await asyncio.gather(*(_is_seen(listed, s) for listed in some))
         lost += [listed for listed, is_seen in zip(some, seen, strict=True) if not is_seen]
     return lost

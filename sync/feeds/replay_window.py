@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sync.errors import ConfigError
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Action, Batch, Change
+from sync.model.batches import batched
 from sync.ports import Configured, Locate, OrthancServer
 
 BATCH = 200
@@ -70,8 +71,7 @@ async def deleted_instances(server: OrthancServer, s: Locate) -> AsyncIterator[B
     held = {ref async for ref in server.held()}
     recorded = {row.object async for row in s.locators.folder(server.account, "", "instances") if row.study is not None}
     deleted = sorted(recorded - held, key=lambda ref: ref.name)
-    for first in range(0, len(deleted), BATCH):
-        some = deleted[first : first + BATCH]
+    for some in batched(deleted, BATCH):
         yield Batch(changes=tuple(Change(object=ref, action=Action.DELETED) for ref in some))
 
 

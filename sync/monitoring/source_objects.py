@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sync.model import LedgerEntry, ObjectRef, StudyRef
+from sync.model.batches import batched
 from sync.model.identity import digest
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Locate, Operate
@@ -66,9 +67,9 @@ async def source_objects(
         entries = [entry async for entry in s.ledger.entries(uid)]
     entries = sorted(entries)[:most]
     objects: list[SourceObject] = []
-    for start in range(0, len(entries), PARALLEL):
-        batch = await asyncio.gather(*(_located(entry, s) for entry in entries[start : start + PARALLEL]))
-        objects += [source_object for source_object in batch if source_object is not None]
+    for some in batched(entries, PARALLEL):
+        located = await asyncio.gather(*(_located(entry, s) for entry in some))
+        objects += [source_object for source_object in located if source_object is not None]
     return sorted(objects, key=_order)
 
 

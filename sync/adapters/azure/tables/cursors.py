@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azure.data.tables import TableTransactionError
@@ -16,6 +16,7 @@ from sync.adapters.azure.tables.table import Table
 from sync.adapters.azure.tables.transactions import TransactionClient
 from sync.errors import StoreUnavailable
 from sync.model import Cursor, Stored
+from sync.model.batches import batched
 from sync.ports import Cursors
 
 _PARTITION = "cursors"
@@ -80,7 +81,7 @@ class TableCursors(Cursors):
 
     async def delete_all(self, names: Sequence[str]) -> None:
         """Delete rows, a hundred a request; where one of these is missing, the hundred one by one."""
-        for some in _some_at_once(list(dict.fromkeys(names)), MAX_ROWS):
+        for some in batched(list(dict.fromkeys(names)), MAX_ROWS):
             rows = ({"PartitionKey": _PARTITION, "RowKey": key_of(name)} for name in some)
             with state_errors():
                 try:
@@ -90,15 +91,10 @@ class TableCursors(Cursors):
                         raise
                 else:
                     continue
-            for few in _some_at_once(some, _DELETED_AT_ONCE):
+            for few in batched(some, _DELETED_AT_ONCE):
                 await asyncio.gather(*map(self.delete, few))
 
     async def all(self) -> AsyncIterator[Cursor]:
         """Iterate over all rows."""
         async for row in self._table.every():
             yield cursor_from(row)
-
-
-def _some_at_once(names: Sequence[str], number: int) -> Iterator[Sequence[str]]:
-    for first in range(0, len(names), number):
-        yield names[first : first + number]

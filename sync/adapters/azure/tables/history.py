@@ -17,6 +17,7 @@ from azure.data.tables.aio import TableClient
 from sync.adapters.azure.tables.rows import Entity, newest_first, study_columns, study_from
 from sync.adapters.azure.tables.table import Table
 from sync.model import StudyEvent, StudyRef
+from sync.model.batches import batched
 from sync.model.timestamps import utc_of
 from sync.ports import StudyHistory
 
@@ -81,8 +82,8 @@ class TableHistory(StudyHistory):
         """Delete at most that many events that are older, both rows of each."""
         rows = await self._table.first(most, _OLDER, partition=_LATEST, age=newest_first(before))
         old = [history_from(row) for row in rows]
-        for start in range(0, len(old), _AT_ONCE):
-            await asyncio.gather(*(self._delete(event) for event in old[start : start + _AT_ONCE]))
+        for some in batched(old, _AT_ONCE):
+            await asyncio.gather(*map(self._delete, some))
         return len(old)
 
     async def _delete(self, event: StudyEvent) -> None:

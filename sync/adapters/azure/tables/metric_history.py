@@ -9,6 +9,7 @@ minute, so a write that is repeated counts nothing twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -19,6 +20,7 @@ from azure.data.tables.aio import TableClient
 
 from sync.adapters.azure.tables.rows import Entity, check_size, pack, packed, unpacked
 from sync.adapters.azure.tables.table import Table
+from sync.model.batches import batched
 from sync.model.timestamps import utc_of
 from sync.ports import MetricHistory
 from sync.telemetry.measurements import HOUR, MINUTE, TENTH, Measurement, MeasurementKey, Measurements, MetricRow
@@ -114,5 +116,5 @@ class TableMetricHistory(MetricHistory):
         await self._delete([_row_keys(row) for row in rows])
 
     async def _delete(self, keys: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(keys), _AT_ONCE):
-            await asyncio.gather(*(self._table.delete(*key) for key in keys[start : start + _AT_ONCE]))
+        for some in batched(keys, _AT_ONCE):
+            await asyncio.gather(*itertools.starmap(self._table.delete, some))

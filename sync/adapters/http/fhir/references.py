@@ -9,11 +9,12 @@ Source: FHIR R4 search parameter definitions; microsoft/fhir-server, ADR "Not Re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sync.adapters.http.fhir.answers import resources_in
 from sync.model import Resource, references_in
+from sync.model.batches import batched
 
 _ANY = """
 Appointment.supporting-info AuditEvent.entity Basic.subject ClinicalImpression.supporting-info
@@ -94,7 +95,7 @@ def searches_for(references: Sequence[str]) -> list[str]:
     return [
         f"{parameter.replace('.', '?')}={','.join(some)}&_count={REFERRERS}"
         for resource_type, named in by_type.items()
-        for some in _slices(named)
+        for some in batched(named, TARGETS)
         for parameter in _PARAMETERS.get(resource_type, _ANY.split())
     ]
 
@@ -110,7 +111,7 @@ def unreferenced_searches(references: Sequence[str]) -> list[str]:
     for reference in references:
         resource_type, _, resource_id = reference.partition("/")
         by_type.setdefault(resource_type, []).append(resource_id)
-    batches = [(kind, ",".join(some)) for kind, ids in by_type.items() for some in _slices(ids)]
+    batches = [(kind, ",".join(some)) for kind, ids in by_type.items() for some in batched(ids, TARGETS)]
     ends = f"&_count={TARGETS}&_elements=id"
     pairs = [(f"{kind}?_id={ids}&{NOT_REFERENCED}=*:*{ends}", f"{kind}?_id={ids}{ends}") for kind, ids in batches]
     return [search for pair in pairs for search in pair]
@@ -127,10 +128,6 @@ def addresses_in(bundles: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return what the searchsets hold, as ``Type/id``."""
     resources = [resource for bundle in bundles for resource in resources_in(bundle)]
     return {f"{resource.get('resourceType')}/{resource.get('id')}" for resource in resources}
-
-
-def _slices(many: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (many[start : start + TARGETS] for start in range(0, len(many), TARGETS))
 
 
 def note_referrers(referrers: Mapping[str, set[str]], resources: Iterable[Resource]) -> None:

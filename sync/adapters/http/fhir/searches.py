@@ -21,6 +21,7 @@ from sync.adapters.http.fhir.answers import (
 )
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.errors import FhirConflict, FhirRejected
+from sync.model.batches import batched
 
 MEDIA = "application/fhir+json"
 PARALLEL = {"x-bundle-processing-logic": "parallel"}
@@ -78,8 +79,8 @@ class Searches:
 
     async def _in_batches(self, searches: Sequence[str]) -> list[Searchset | None]:
         searchsets: list[Searchset | None] = []
-        for start in range(0, len(searches), self._entries):
-            requests = [{"request": {"method": "GET", "url": url}} for url in searches[start : start + self._entries]]
+        for some in batched(searches, self._entries):
+            requests = [{"request": {"method": "GET", "url": url}} for url in some]
             response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=SENDING | FRESH)
             try:
                 raise_for(response.status_code, response)

@@ -53,6 +53,7 @@ from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
 from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, StudySearch
+from sync.model.batches import batched
 from sync.model.circles import Passed, followed
 from sync.telemetry.telemetry import Telemetry
 
@@ -157,8 +158,8 @@ class HttpFhirServer:
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
         """Return each resource, or None in its place, by batches of reads."""
         resources: list[Resource | None] = []
-        for start in range(0, len(references), self._entries):
-            resources += await self._batch(references[start : start + self._entries])
+        for some in batched(references, self._entries):
+            resources += await self._batch(some)
         return resources
 
     async def search(self, resource_type: str, system: str | None, value: str) -> Sequence[Resource]:
@@ -234,8 +235,8 @@ class HttpFhirServer:
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """Apply the writes as transactions of at most ``entries`` entries; see `sync.ports.FhirServer.transact`."""
         versions: list[str | None] = []
-        for start in range(0, len(writes), self._entries):
-            versions += await self._transaction(writes[start : start + self._entries])
+        for some in batched(writes, self._entries):
+            versions += await self._transaction(some)
         return versions
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
