@@ -18,8 +18,8 @@ from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import Contention, PermanentError, SourceUnavailable
 from sync.feeds import dicom_windows, orthanc
 from sync.model import Batch, Change, Json, ObjectKey, dicom_cursor, orthanc_cursor
-from sync.monitoring.feed_states import PROBLEM, FeedProblem
 from sync.ports import Core, Ingest, ReadFeeds
+from sync.protocol.feed_problems import PROBLEM, FeedProblem
 from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 

@@ -13,6 +13,7 @@ from typing import Any
 from sync.errors import UnreadableRow
 from sync.model import Cursor
 from sync.model.timestamps import Timestamp
+from sync.protocol.feed_problems import PROBLEM, FeedProblem
 from sync.protocol.row_values import RowValue
 
 
@@ -30,17 +31,7 @@ class FeedStand:
     checked: Timestamp | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedProblem:
-    """What the last run met, kept with the feed's position until it moves: a code, a hint, when to read again."""
-
-    error: str = ""
-    hint: str = ""
-    not_before: Timestamp | None = None
-
-
 STAND: RowValue[FeedStand] = RowValue(FeedStand)
-PROBLEM: RowValue[FeedProblem] = RowValue(FeedProblem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
