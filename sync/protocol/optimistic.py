@@ -8,9 +8,12 @@ own, because what they lost changes what they may trust.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from sync.errors import Contention, StoreConflict
+from sync.model import Cursor, Json
+from sync.ports import Jobs
 
 T = TypeVar("T")
 
@@ -49,3 +52,28 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, subje
         except StoreConflict:
             continue
     raise Contention(f"{subject} kept changing")
+
+
+async def change_position(name: str, change: Callable[[Cursor], Json], s: Jobs, *, subject: str) -> None:
+    """
+    Give a row of table ``cursors`` the position that is made of it, a new row where there is none.
+
+    Parameters
+    ----------
+    change
+        Pure: it is called again for each conflict.
+    subject
+        Names the row in the error.
+
+    Raises
+    ------
+    Contention
+        Another writer came first `MAX_ROUNDS` times.
+    """
+
+    async def read_and_write() -> None:
+        stored = await s.cursors.read(name)
+        before = stored.value if stored is not None else Cursor(name=name)
+        await s.cursors.write(replace(before, position=change(before)), stored.etag if stored is not None else None)
+
+    await retry_on_conflict(read_and_write, subject=subject)

@@ -11,18 +11,18 @@ address names only its row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 from sync.errors import RequestRefused
 from sync.events import Sources
-from sync.model import Cursor
+from sync.model import Cursor, Json
 from sync.model.timestamps import Timestamp
 from sync.operators.access import operator_of, refuse_readers
 from sync.ports import Jobs, Services
-from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.optimistic import change_position
 from sync.protocol.row_values import RowValue
 from sync.web.buttons import ACTS, Act, Deed
 from sync.web.exchange import Request, fields_of, text_of
@@ -114,14 +114,10 @@ async def _keep_result(name: str, concerned: int, s: Jobs) -> str:
     """Keep what an act did for the page that tells it: an address alone could claim what never happened."""
     result, entry = uuid4().hex[:12], _Result(act=name, n=concerned, at=s.clock.now())
 
-    async def write() -> None:
-        stored = await s.cursors.read(RESULTS)
-        before = stored.value if stored is not None else Cursor(name=RESULTS)
-        latest = dict([*_results_of(before).items(), (result, entry)][-MOST_RESULTS:])
-        after = replace(before, position=_RESULTS.write(latest))
-        await s.cursors.write(after, stored.etag if stored is not None else None)
+    def with_result(row: Cursor) -> Json:
+        return _RESULTS.write(dict([*_results_of(row).items(), (result, entry)][-MOST_RESULTS:]))
 
-    await retry_on_conflict(write, subject="the results of acts")
+    await change_position(RESULTS, with_result, s, subject="the results of acts")
     return result
 
 

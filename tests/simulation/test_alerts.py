@@ -198,12 +198,17 @@ MUTANTS = {
         _a_running_app_is_overlooked,
     ),
     "an acknowledgement that lost its race is written again": (
-        '    await retry_on_conflict(write_entry, subject="an acknowledgement")\n',
-        "    with suppress(StoreConflict):\n        await write_entry()\n",
+        '    await change_position(ACKNOWLEDGED, with_entry, s, subject="an acknowledgement")\n',
+        (
+            "    stored = await s.cursors.read(ACKNOWLEDGED)\n"
+            "    row, etag = (stored.value, stored.etag) if stored is not None else (Cursor(name=ACKNOWLEDGED), None)\n"
+            "    with suppress(StoreConflict):\n"
+            "        await s.cursors.write(replace(row, position=with_entry(row)), etag)\n"
+        ),
         _an_acknowledgement_is_lost,
     ),
     "an acknowledgement leaves those of other alerts": (
-        "{**_acknowledged(before), code: entry}",
+        "{**_acknowledged(row), code: entry}",
         "{code: entry}",
         _an_acknowledgement_is_lost,
     ),

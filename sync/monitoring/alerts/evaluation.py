@@ -33,7 +33,7 @@ from sync.monitoring.history import Chart, Recorder, floor, read_metrics
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import AlertChannel, Control, Core, Jobs, Measure, Notice
 from sync.protocol.leases import held
-from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.optimistic import change_position
 from sync.protocol.row_values import RowValue
 from sync.telemetry.instruments import (
     ALERTS,
@@ -377,13 +377,10 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
     await record_action(OperatorAction.ACKNOWLEDGE, s, who=who, subject=code)
     entry = Acknowledgement(number=alert.number, who=who, at=s.clock.now())
 
-    async def write_entry() -> None:
-        stored = await s.cursors.read(ACKNOWLEDGED)
-        before = stored.value if stored is not None else Cursor(name=ACKNOWLEDGED)
-        after = replace(before, position=_ACKNOWLEDGED.write({**_acknowledged(before), code: entry}))
-        await s.cursors.write(after, stored.etag if stored is not None else None)
+    def with_entry(row: Cursor) -> Json:
+        return _ACKNOWLEDGED.write({**_acknowledged(row), code: entry})
 
-    await retry_on_conflict(write_entry, subject="an acknowledgement")
+    await change_position(ACKNOWLEDGED, with_entry, s, subject="an acknowledgement")
     s.telemetry.event("alert.acknowledged", code=code)
     return alert
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from sync.errors import Contention, FhirUnavailable, StoreConflict, StoreUnavailable
+from sync.model import Cursor
 from sync.protocol.leases import held, renewed, take
-from sync.protocol.optimistic import MAX_ROUNDS, retry_on_conflict
+from sync.protocol.optimistic import MAX_ROUNDS, change_position, retry_on_conflict
 from tests.worlds import MemoryWorld
 
 
@@ -35,6 +36,20 @@ async def test_a_row_that_keeps_changing_is_given_up_and_delivered_again():
     with pytest.raises(Contention, match="a row kept changing"):
         await retry_on_conflict(write, subject="a row")
     assert len(rounds) == MAX_ROUNDS
+
+
+async def test_a_position_is_made_anew_of_what_another_writer_left():
+    w, positions = MemoryWorld(), []
+
+    def one_more(row):
+        positions.append(row.position)
+        if len(positions) == 1:
+            w.store.cursors.table.insert("row", Cursor(name="row", position={"count": 41}))
+        return {"count": row.position.get("count", 0) + 1}
+
+    await change_position("row", one_more, w.services, subject="a row")
+    assert positions == [{}, {"count": 41}]
+    assert (await w.store.cursors.read("row")).value.position == {"count": 42}
 
 
 async def free(w):
