@@ -46,6 +46,7 @@ from sync.model import digest
 from sync.ports import Announce, Jobs
 from sync.protocol.leases import Lease, held, renewed
 from sync.protocol.outbox import add_event, publish_pending
+from sync.protocol.row_values import RowValue
 
 OVERLAP = timedelta(minutes=2)
 """How far a run looks back behind the last: what a service shows later than its time of update is still seen."""
@@ -63,6 +64,18 @@ class WatchRun:
     told_models: int = 0
     withdrawn: int = 0
     digests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stand:
+    """Where a watch stands: all that changed before ``since`` was told, by the rule of that digest, until that week."""
+
+    since: str | None = None
+    rule: str = ""
+    week: str | None = None
+
+
+_STAND: RowValue[_Stand] = RowValue(_Stand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +112,9 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
         if lease is None:
             return None
         work = _run(service, prepared, ports.announce, lease, begin)
-        counts, position = await renewed(work, lease, every=LEASE_SECONDS / 4)
+        counts, stand = await renewed(work, lease, every=LEASE_SECONDS / 4)
         # Last: whatever a crash before this line left undone is done by the next run.
-        await lease.advance(position)
+        await lease.advance(_STAND.write(stand))
         done = counts
     await publish_pending(ports.announce)
     return done
@@ -109,23 +122,25 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
 
 async def _run(
     service: FhirService, prepared: Prepared, announce: Announce, lease: Lease, begin: datetime
-) -> tuple[WatchRun, dict[str, Any]]:
-    """Publish what is new, and return the counts and the position that the cursor moves to."""
+) -> tuple[WatchRun, _Stand]:
+    """Publish what is new, and return the counts and where the cursor moves to."""
     time, name = await _server_time(service), prepared.rule.rule
-    position, rule = lease.position, digest(prepared.rule.model_dump_json(), repr(prepared.codes))
-    since = position.get("since") if position.get("rule") == rule else None
+    rule = digest(prepared.rule.model_dump_json(), repr(prepared.codes))
+    # A row that cannot be read costs another look from the beginning: what was told then is not told again.
+    stand = _STAND.read_or(_Stand(), lease.position, row=lease.name)
+    since = stand.since if stand.rule == rule else None
     counts = WatchRun()
-    changed = await changed_patients(service, str(since or _instant(begin)))
+    changed = await changed_patients(service, since or _instant(begin))
     counts.patients = len(changed)
     for patients in batches(changed):
         await _tell(service, prepared, patients, announce, lease, time, counts)
     week = week_of(time.date())
-    if position.get("week", week) != week:
+    if stand.week not in {None, week}:
         for event in await digests(service, name, time):
             lease.check()
             await add_event(event, announce)
             counts.digests += 1
-    return counts, {"since": _instant(time - OVERLAP), "rule": rule, "week": week}
+    return counts, _Stand(since=_instant(time - OVERLAP), rule=rule, week=week)
 
 
 async def _tell(  # noqa: PLR0917 -- one step of `_run`

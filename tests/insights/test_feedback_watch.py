@@ -179,6 +179,11 @@ async def test_a_second_pass_tells_nothing_again_and_a_first_one_repeated_neithe
     await to.jobs.cursors.write(replace(stored.value, position=moved), stored.etag)
     assert (await world.watch(to)).patients == 0
 
+    stored = await to.jobs.cursors.read("feedback lung-nodules")
+    await to.jobs.cursors.write(replace(stored.value, position={**moved, "since": 7}), stored.etag)
+    from_the_beginning = await world.watch(to)
+    assert (from_the_beginning.patients, from_the_beginning.told_readers) == (first.patients, 0)
+
 
 async def test_an_outcome_that_arrives_later_is_told_and_a_corrected_one_again(world):
     to = ports()
