@@ -15,19 +15,21 @@ next write of its owner conflicts, and the owner continues under a new name: so 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
-from sync.errors import StoreConflict, StoreUnavailable
+from sync.errors import StoreConflict, StoreUnavailable, UnreadableRow
 from sync.events import hint_message, lost_message
 from sync.model import Action, Change, Cursor, ObjectKey
 from sync.ports import Deliver, Jobs, Locate
 from sync.protocol.optimistic import unless_conflict
 from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
+from sync.telemetry.instruments import FAILURES
 
 PREFIX = "deletions-in-hand "
 """How the rows of table ``cursors`` are called."""
@@ -144,7 +146,13 @@ async def enqueue_lost_deletions(s: Deliver) -> int:
     latest, sent = s.clock.now() - HELD_FOR, 0
     async for cursor in s.cursors.all():
         if cursor.name.startswith(PREFIX) and (cursor.advanced_at is None or cursor.advanced_at <= latest):
-            sent += await _send_again(cursor.name, s)
+            try:
+                sent += await _send_again(cursor.name, s)
+            except UnreadableRow as refusal:  # it may name deletions, so it stays, and keeps no other row from its turn
+                s.telemetry.measure(FAILURES, code=refusal.code)
+                s.telemetry.event(
+                    "object.deletions_unreadable", logging.ERROR, code=refusal.code, detail=refusal.detail
+                )
     if sent:
         s.telemetry.event("object.deletions_swept", objects=sent)
     return sent

@@ -104,7 +104,7 @@ async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
     async with held(CURSOR, s, seconds=_SECONDS) as lease:
         if lease is None:
             return 0
-        before = _STAND.read(lease.position, row=CURSOR)
+        before = _STAND.read_or(_Stand(), lease.position, row=CURSOR)
         stand = _begun(before, began)
         if stand is None:
             if not before.told:

@@ -8,6 +8,7 @@ import pytest
 
 from sync.delivery.deletions import MOST, PREFIX, enqueue_lost_deletions, in_hand
 from sync.errors import StoreUnavailable
+from sync.model import Cursor
 from tests.deliveries import later, objects, raising
 from tests.worlds import count
 
@@ -62,6 +63,16 @@ async def test_what_a_killed_process_had_in_hand_is_inspected_and_its_row_goes(w
     await w.settle()
     assert w.imaging_study()["numberOfInstances"] == 1
     assert rows(w) == []
+
+
+async def test_a_row_that_cannot_be_read_stays_and_keeps_no_other_from_its_turn(w, caplog):
+    await objects(w, w.put("a"))
+    w.store.cursors.table.insert(f"{PREFIX}0", Cursor(name=f"{PREFIX}0", position={"deletions": 7}))
+    await killed(w, w.delete("a"))
+    w.clock.advance(30)
+    assert await enqueue_lost_deletions(w.services) == 1
+    assert [row.name for row in rows(w)] == [f"{PREFIX}0"]
+    assert "object.deletions_unreadable code=store.unreadable" in caplog.text
 
 
 async def test_an_object_that_was_never_known_needs_no_message(w):

@@ -11,6 +11,7 @@ from sync.delivery import lost_messages
 from sync.delivery.lost_messages import MOST, ROUNDS, enqueue_lost_objects
 from sync.errors import SourceGone, SourceUnavailable
 from sync.events import object_message
+from sync.model import Cursor
 from tests.deliveries import later, objects, raising
 from tests.worlds import UNREADABLE
 
@@ -111,3 +112,9 @@ async def test_two_workers_enqueue_once(w):
     assert await sweep(w) == 1
     assert await sweep(w, 0) == 0
     assert len(waiting(w)) == 1
+
+
+async def test_a_stand_that_cannot_be_read_is_begun_again(w):
+    await lose(w, "a")
+    w.store.cursors.table.insert(lost_messages.CURSOR, Cursor(name=lost_messages.CURSOR, position={"container": "x"}))
+    assert await sweep(w, 120) == 1
