@@ -26,6 +26,7 @@ from sync.errors import PermanentError, StoreConflict
 from sync.events import Sources, hint_message, object_message, parse_message, parse_study_message
 from sync.model import Change, DeadLetter, Stored, StudyRef, SubjectKind
 from sync.model.batches import batched
+from sync.model.circles import Passed, queried_on
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
 from sync.protocol.dead_letters import dead_letter_message
@@ -151,11 +152,12 @@ async def _selected(selection: Selection, s: Reject) -> AsyncIterator[Sequence[D
         stored = await s.dead_letters.read(selection.kind, selection.subject)
         yield [stored.value] if stored else []
         return
-    page = await s.dead_letters.page(code=selection.code, limit=PAGE)
+    page, passed = await s.dead_letters.page(code=selection.code, limit=PAGE), Passed()
     while True:
         yield page.letters
         if page.token is None:
             return
+        passed = queried_on(passed, page.token)
         page = await s.dead_letters.page(code=selection.code, limit=PAGE, token=page.token)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sync.errors import FhirUnavailable, SourceUnavailable
+from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 
 _HINT = (
     "What answers repeats earlier pages, as a cache or a gateway before it may. Exclude the store from caching; "
@@ -66,3 +66,17 @@ def followed(passed: Passed, link: str | None) -> Passed:
     if passed.has(link):
         raise FhirUnavailable("the pages of a search lead in a circle")
     return passed.then(link)
+
+
+def queried_on(passed: Passed, token: str | None) -> Passed:
+    """
+    Note the token of the next page of a table's rows.
+
+    Raises
+    ------
+    StoreUnavailable
+        It was there before.
+    """
+    if passed.has(token):
+        raise StoreUnavailable("the pages of a table lead in a circle", code="store.garbled", hint=_HINT)
+    return passed.then(token)

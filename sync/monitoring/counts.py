@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 
 from sync.errors import RemovalHeld
 from sync.model import Cursor, dicom_cursor, orthanc_cursor
+from sync.model.circles import Passed, queried_on
 from sync.model.queues import CALLS
 from sync.model.timestamps import Timestamp
 from sync.ports import Configured, Core, Counted, DeadLetterGroup, Jobs, Measure, Tally
@@ -207,10 +208,10 @@ async def read_count(table: Counted, s: Measure) -> Count:
 
 async def count_all(table: Counted, s: Measure) -> Count:
     """Count the rows of one table from its first page to its last: for a command, which has the time."""
-    tally = Tally(counts={})
+    tally, passed = Tally(counts={}), Passed()
     while True:
         page = await s.tallies.page(table, tally.token)
-        tally += page
+        tally, passed = tally + page, queried_on(passed, page.token)
         if tally.token is None:
             return _count_of(tally)
 
@@ -296,10 +297,12 @@ def _pace(stored: StoredCount) -> int:
 
 
 async def _counted_on(table: Counted, stored: StoredCount, most: int, s: Measure) -> StoredCount:
-    tally, pages = (stored.walk, stored.walk.pages) if stored.walk is not None else (Tally(counts={}), 0)
+    walk = stored.walk if stored.walk is not None else CountedPages(counts={}, pages=0)
     for _ in range(most):
-        page = await s.tallies.page(table, tally.token)
-        tally, pages = tally + page, pages + 1
-        if tally.token is None:
-            return StoredCount(kept=CountedPages.of(tally, pages=pages, at=s.clock.now()))
-    return replace(stored, walk=CountedPages.of(tally, pages=pages))
+        page = await s.tallies.page(table, walk.token)
+        if walk.passed.has(page.token):
+            return replace(stored, walk=None)  # rows of a circle were counted twice: from the beginning, later
+        walk = walk.on(page)
+        if walk.token is None:
+            return StoredCount(kept=replace(walk, passed=Passed(), at=s.clock.now()))
+    return replace(stored, walk=walk)

@@ -6,9 +6,10 @@ Counts of tables as their cursors keep them: the last complete one, and how far 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sync.model import Cursor
+from sync.model.circles import Passed
 from sync.model.timestamps import Timestamp
 from sync.ports import Tally
 from sync.protocol.row_values import RowValue
@@ -20,11 +21,20 @@ class CountedPages(Tally):
 
     pages: int = 1
     at: Timestamp | None = None
+    passed: Passed = field(default_factory=Passed)
+    """Tokens of the pages, until the end was reached."""
 
-    @classmethod
-    def of(cls, tally: Tally, *, pages: int, at: Timestamp | None = None) -> CountedPages:
-        """Note on how many pages a tally was counted, and when."""
-        return cls(counts=tally.counts, oldest=tally.oldest, groups=tally.groups, token=tally.token, pages=pages, at=at)
+    def on(self, page: Tally) -> CountedPages:
+        """Add the next page."""
+        tally = self + page
+        return CountedPages(
+            counts=tally.counts,
+            oldest=tally.oldest,
+            groups=tally.groups,
+            token=tally.token,
+            pages=self.pages + 1,
+            passed=self.passed.then(page.token),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

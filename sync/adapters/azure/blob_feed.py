@@ -25,9 +25,9 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from sync.adapters.azure.errors import ensure_whole, error_code, source_errors
+from sync.adapters.azure.listed_items import items_of
 from sync.errors import FeedMalformed, FeedMissing, SourceGone
 from sync.model import FeedSegment
-from sync.model.circles import Passed, listed_on
 from sync.model.timestamps import utc_of
 from sync.ports import BlobFeed
 
@@ -95,12 +95,8 @@ class AzureBlobFeed(BlobFeed):
 
     async def _names(self, prefix: str) -> list[str]:
         with source_errors():
-            names, passed = list[str](), Passed()
-            pages: Any = self._container.list_blob_names(name_starts_with=prefix).by_page()  # typed without its token
-            async for page in pages:
-                passed = listed_on(passed, pages.continuation_token)
-                names += [str(name) async for name in page]
-            return sorted(names)
+            names = self._container.list_blob_names(name_starts_with=prefix)
+            return sorted([str(name) async for name in items_of(names)])
 
     async def _copy(self, name: str, to: IO[bytes]) -> None:
         try:

@@ -9,6 +9,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.listed_items import items_of
 from sync.adapters.azure.state_blobs import ensure_whole, remove_blob
 from sync.ports import ExportFiles
 
@@ -51,7 +52,7 @@ class AzureExportFiles(ExportFiles):
     async def names(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the names that begin so."""
         with state_errors():
-            async for blob in self._container.list_blobs(name_starts_with=prefix):
+            async for blob in items_of(self._container.list_blobs(name_starts_with=prefix)):
                 yield str(blob.name)
 
     async def remove(self, name: str) -> None:

@@ -8,6 +8,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.errors import state_errors
+from sync.adapters.azure.listed_items import items_of
 from sync.adapters.azure.state_blobs import ensure_whole, remove_blob
 from sync.ports import UndeliveredEvents
 
@@ -27,7 +28,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         listed: list[str] = []
         with state_errors():
             try:
-                async for blob in self._container.list_blobs(include=["metadata"]):
+                async for blob in items_of(self._container.list_blobs(include=["metadata"])):
                     if len(listed) >= most:
                         break
                     if _MARK not in (blob.metadata or {}):

@@ -9,8 +9,10 @@ import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.blobs import AzureBlobs
+from sync.adapters.azure.export_files import AzureExportFiles
 from sync.adapters.azure.transport import StorageTransport
-from sync.errors import FeedMalformed, SourceUnavailable
+from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
+from sync.errors import FeedMalformed, SourceUnavailable, StoreUnavailable
 from sync.model import ObjectRef
 from sync.ports import ClockOffset
 from sync.testing.objects import MemoryObjects
@@ -22,6 +24,8 @@ from tests.worlds import dicom
 REF = ObjectRef(account="memory", container="dicom", name="a/1.dcm")
 AT = datetime(2026, 3, 4, 5, 10, tzinfo=UTC)
 FEED = "$blobchangefeed"
+MOST_ASKED = 50
+"""Pages after which a listing counts as read for ever."""
 
 
 class Store:
@@ -33,8 +37,8 @@ class Store:
         self.service = BlobService(self.objects)
         self.offset = ClockOffset()
         transport = StorageTransport(session=BlobSession(self._send), offset=self.offset)
-        client = BlobServiceClient(URL, transport=transport, retry_total=0)
-        self.blobs = AzureBlobs(client, account="memory", containers=["dicom"])
+        self.client = BlobServiceClient(URL, transport=transport, retry_total=0)
+        self.blobs = AzureBlobs(self.client, account="memory", containers=["dicom"])
 
     async def _send(self, asked):
         return self.spoil(asked, self.service.serve(asked))
@@ -122,6 +126,36 @@ async def read_feed(store):
         async for records in store.blobs.feed.records(segment):
             subjects += [item["subject"].rpartition("/")[2] for item in records]
     return subjects
+
+
+def in_a_circle(store):
+    """Have the pages of a listing lead from A to B, and back to A."""
+    asked = []
+
+    def spoil(request, answer):
+        if b"<NextMarker />" not in answer.body:
+            return answer
+        asked.append(request)
+        assert len(asked) < MOST_ASKED, "read for ever"
+        marker = b"<NextMarker>A</NextMarker>" if len(asked) % 2 else b"<NextMarker>B</NextMarker>"
+        return replace(answer, body=answer.body.replace(b"<NextMarker />", marker))
+
+    store.spoil = spoil
+
+
+async def test_pages_that_lead_in_a_circle_are_an_outage_wherever_the_library_follows_them(store):
+    with_feed(store, b"")
+    in_a_circle(store)
+    assert await outage(read_feed(store)) == "source.garbled"
+    in_a_circle(store)
+    with pytest.raises(StoreUnavailable) as caught:
+        async for _ in AzureExportFiles(store.client, FEED).names("idx"):
+            pass
+    assert caught.value.code == "store.garbled"
+    in_a_circle(store)
+    with pytest.raises(StoreUnavailable) as caught:
+        await AzureUndeliveredEvents(store.client, FEED).names(1000)
+    assert caught.value.code == "store.garbled"
 
 
 def with_feed(store, data):

@@ -312,3 +312,17 @@ async def test_whose_a_letter_is_is_told_to_who_asks_and_shown_by_nothing_else(w
 
 async def test_a_letter_that_is_not_there_is_none(w):
     assert await show(SubjectKind.STUDY, "x", w.services) is None
+
+
+async def test_pages_of_letters_that_lead_in_a_circle_end_with_an_error(w):
+    await w.ingest(w.put("a", UNREADABLE))
+    page, asked = w.store.dead_letters.page, []
+
+    async def circular(*, code=None, limit=100, token=None):
+        asked.append(token)
+        assert len(asked) < 50, "read for ever"
+        return replace(await page(code=code, limit=limit), token="B" if token == "A" else "A")
+
+    w.store.dead_letters.page = circular
+    with pytest.raises(StoreUnavailable, match="circle"):
+        await retry(EVERYTHING, SOURCES, w.services, who="ada")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sync.errors import FhirUnavailable, SourceUnavailable
-from sync.model.circles import Passed, followed, listed_on
+from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
+from sync.model.circles import Passed, followed, listed_on, queried_on
 
 
 def pages_until_noticed(before, length):
@@ -32,7 +32,10 @@ def test_a_listing_without_a_circle_is_read_to_its_end():
     assert not passed.then(None).has(None), "the end is no marker"
 
 
-@pytest.mark.parametrize(("noted", "refusal"), [(listed_on, SourceUnavailable), (followed, FhirUnavailable)])
+@pytest.mark.parametrize(
+    ("noted", "refusal"),
+    [(listed_on, SourceUnavailable), (followed, FhirUnavailable), (queried_on, StoreUnavailable)],
+)
 def test_each_kind_of_listing_is_refused_as_for_a_marker_that_stays(noted, refusal):
     passed = noted(noted(Passed(), "a"), "b")
     with pytest.raises(refusal, match="circle"):

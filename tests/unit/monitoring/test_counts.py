@@ -1,10 +1,18 @@
 """How things stand, told exactly in a small world and quickly in a large one."""
 
+from dataclasses import replace
+
+import pytest
+
+from sync.errors import StoreUnavailable
 from sync.model import SubjectKind
 from sync.monitoring.counts import LATELY, PAGES_AT_ONCE, count_all, read_count, read_counts, store_count, store_counts
 from sync.monitoring.status import status
 from sync.ports import Counted
 from tests.worlds import UNREADABLE, MemoryWorld
+
+MOST_ASKED = 100
+"""Pages after which a table counts as read for ever."""
 
 
 async def world_of(studies, letters, *, size):
@@ -211,3 +219,25 @@ async def test_a_count_is_stored_again_after_a_while_though_a_page_is_all():
         w.clock.advance(30)
     stored = await w.store.cursors.read(Counted.DEAD_LETTERS.cursor)
     assert w.clock.now() - stored.value.advanced_at < LATELY
+
+
+async def test_a_table_whose_pages_lead_in_a_circle_is_never_told_as_counted():
+    w = await world_of(0, 6, size=2)
+    await store_count(Counted.DEAD_LETTERS, w.services)
+    page, asked = w.store.tallies.page, []
+
+    async def circular(table, token=None):
+        asked.append(token)
+        assert len(asked) < MOST_ASKED, "read for ever"
+        return replace(await page(table), token="B" if token == "A" else "A")
+
+    w.store.tallies.page = circular
+    with pytest.raises(StoreUnavailable, match="circle"):
+        await count_all(Counted.DEAD_LETTERS, w.services)
+    await store_count(Counted.DEAD_LETTERS, w.services, from_start=True)
+    assert (await read_count(Counted.DEAD_LETTERS, w.services)).total == 6
+    w.store.tallies.page = page
+    await w.store.dead_letters.clear(SubjectKind.OBJECT, str(w.ref("x0").key))
+    await store_count(Counted.DEAD_LETTERS, w.services, from_start=True)
+    assert (await count_all(Counted.DEAD_LETTERS, w.services)).total == 5
+    assert (await read_count(Counted.DEAD_LETTERS, w.services)).total == 5
