@@ -18,7 +18,7 @@ import duckdb
 
 from insights.collect import staging, versions
 from insights.collect.files import Input, size_of
-from insights.collect.store import FORMAT, Collected, Store, read_collected, view_hashes, views_hash, write_collected
+from insights.collect.store import FORMAT, Collected, Store, read_collected, write_collected
 from insights.errors import CollectError, InsightsError, of_duckdb
 from insights.views import Catalogue, CompiledView
 from insights.views.reader import view_error
@@ -134,20 +134,22 @@ class _Load:
         with self.store.open(self.store.building, memory_mb=self.memory_mb) as connection:
             for table in _BOOKS:
                 connection.execute(table)
+            self._create_empty(connection)
+            rows = connection.execute("SELECT type, fingerprint, resources FROM _loaded").fetchall()
+            loaded = {(kind, mark): resources for kind, mark, resources in rows}
             for kind, compiled in self.catalogue.by_resource.items():
                 files = self.data.by_type.get(kind, ())
-                mark = _fingerprint(files, self._views())
-                done = connection.execute(
-                    "SELECT resources FROM _loaded WHERE type = ? AND fingerprint = ?", [kind, mark]
-                ).fetchone()
-                if done is None:
+                mark = _fingerprint(files, self.catalogue.hash)
+                if not files:
+                    pass
+                elif (kind, mark) not in loaded:
                     connection.begin()
                     changed[kind] = _load_type(connection, kind, files, compiled)
                     connection.execute("DELETE FROM _loaded WHERE type = ?", [kind])
                     connection.execute("INSERT INTO _loaded VALUES (?, ?, ?)", [kind, mark, changed[kind]])
                     connection.commit()
                 else:
-                    changed[kind] = done[0]
+                    changed[kind] = loaded[kind, mark]
                     resumed.append(kind)
                 self.progress(kind, size_of(files))
             connection.execute(f"DELETE FROM {versions.SUMS}")
@@ -158,12 +160,23 @@ class _Load:
         os.replace(self.store.building, self.store.tables)  # noqa: PTH105 -- the one step that makes it visible
         return Built(known, _some(changed), {}, tuple(resumed), sum(known.resources.values()))
 
+    def _create_empty(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create the tables of types without files: to have DuckDB plan a view takes longer than to declare it."""
+        types = [kind for kind in self.catalogue.by_resource if not self.data.by_type.get(kind)]
+        views = [view for kind in types for view in self.catalogue.by_resource[kind]]
+        connection.begin()
+        for view in views:
+            connection.execute(f"CREATE OR REPLACE TABLE {quoted(view.name)} ({view.declared()})")
+        for table in ("_resource", "_loaded"):
+            connection.execute(f"DELETE FROM {table} WHERE type IN (SELECT unnest(CAST(? AS VARCHAR[])))", [types])
+        connection.commit()
+
     def refresh(self) -> Built:
         changed, deleted, hashed = {}, {}, 0
         keys = {name: key_of(view) for name, view in self.catalogue.views.items()}
         with self.store.open(self._existing(), memory_mb=self.memory_mb) as connection:
             former = read_collected(connection)
-            if former.views != self._views():
+            if former.views != self.catalogue.hash:
                 raise CollectError(
                     "the views changed since the data was collected",
                     code="collect.format",
@@ -194,16 +207,13 @@ class _Load:
             )
         return self.store.tables
 
-    def _views(self) -> str:
-        return views_hash(self.catalogue.definitions)
-
     def _describe(self, connection: duckdb.DuckDBPyConnection, deletions: str, time: str | None) -> Collected:
         sums = sorted(connection.execute(versions.READ).fetchall())
         known = Collected(
             data_version=versions.data_version(sums),
             data_time=time or _latest_update(connection),
-            views=self._views(),
-            tables=view_hashes(self.catalogue.definitions),
+            views=self.catalogue.hash,
+            tables=dict(self.catalogue.hashes),
             source=self.source,
             deletions=deletions,
             resources={kind: resources for kind, resources, *_ in sums},

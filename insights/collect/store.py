@@ -7,10 +7,9 @@ it is whole; a refresh is one transaction. So whatever is read is either the for
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ import duckdb
 from insights.data_folder import AUDIT, KEY
 from insights.errors import CollectError
 from insights.views import Catalogue
-from insights.views.definition import ViewDefinition
 from insights.views.reader import connect
 
 TABLES = "tables.duckdb"
@@ -62,20 +60,6 @@ class Collected:
     deletions: str
     resources: dict[str, int]
     format: int = FORMAT
-
-
-def view_hashes(definitions: Sequence[ViewDefinition]) -> dict[str, str]:
-    """Return the SHA-256 of each view definition, by name."""
-    return {view.name: _sha256(view.model_dump(mode="json")) for view in definitions}
-
-
-def views_hash(definitions: Sequence[ViewDefinition]) -> str:
-    """Return the SHA-256 of view definitions."""
-    return _sha256(view_hashes(definitions))
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Store:
@@ -267,7 +251,7 @@ def check_views(collected: Collected, catalogue: Catalogue, place: object) -> No
     CollectError
         ``collect.format``.
     """
-    if not view_hashes(catalogue.definitions).items() <= collected.tables.items():
+    if not catalogue.hashes.items() <= collected.tables.items():
         raise _other_format(place)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from insights.collect.files import Input
-from insights.collect.store import Collected, check_views, parse_collected, view_hashes, views_hash
+from insights.collect.store import Collected, check_views, parse_collected
 from insights.collect.versions import LANES, data_version, line
 from insights.errors import CollectError, DataError
 from insights.spark.engine import STAGE
@@ -43,8 +43,8 @@ def describe(spark: Any, data: Input, catalogue: Catalogue, source: str) -> Coll
     return Collected(
         data_version=data_version(sums),
         data_time=data.time or _latest_update(spark, catalogue),
-        views=views_hash(catalogue.definitions),
-        tables=view_hashes(catalogue.definitions),
+        views=catalogue.hash,
+        tables=dict(catalogue.hashes),
         source=source,
         deletions="all",
         resources={kind: resources for kind, resources, *_ in sums},

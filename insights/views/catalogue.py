@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from insights.views.definition import ViewDefinition, parse_view
 from insights.views.shape import Shape
 
 
+@cache
 def shipped_views() -> tuple[ViewDefinition, ...]:
     """Return the shipped views, by name."""
     folder = files("insights.views") / "shipped"
@@ -45,14 +46,27 @@ class Catalogue:
 
     @classmethod
     def shipped(cls, more: Iterable[ViewDefinition] = ()) -> Catalogue:
-        """Return the shipped views, and more that replace those of the same name."""
-        by_name = {view.name: view for view in (*shipped_views(), *more)}
+        """Return the shipped views, and more that replace those of the same name; without more the same catalogue."""
+        shipped, others = _shipped(), tuple(more)
+        if not others:
+            return shipped
+        by_name = {view.name: view for view in (*shipped.definitions, *others)}
         return cls(tuple(by_name[name] for name in sorted(by_name)))
 
     def only(self, names: Collection[str]) -> Catalogue:
         """Return some of the views, compiled as they are here."""
         chosen = tuple(view for view in self.definitions if view.name in names)
         return Catalogue(chosen, {view.name: self.views[view.name] for view in chosen})
+
+    @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """Return the SHA-256 of each view definition, by name."""
+        return {view.name: _sha256(view.model_dump(mode="json")) for view in self.definitions}
+
+    @cached_property
+    def hash(self) -> str:
+        """Return the SHA-256 of the view definitions."""
+        return _sha256(self.hashes)
 
     @cached_property
     def views(self) -> Mapping[str, CompiledView]:
@@ -86,13 +100,21 @@ class Catalogue:
         return {kind: tuple(view for view in self.views.values() if view.resource == kind) for kind in types}
 
 
+@cache
+def _shipped() -> Catalogue:
+    return Catalogue(shipped_views())
+
+
 COMPILED = Path(__file__).with_name("compiled.json")
 
 
 def fingerprint(definitions: Iterable[ViewDefinition]) -> str:
     """Return what tells the definitions that were compiled ahead from others."""
-    listed = [view.model_dump(mode="json") for view in definitions]
-    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+    return _sha256([view.model_dump(mode="json") for view in definitions])
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _ahead(definitions: tuple[ViewDefinition, ...]) -> dict[str, CompiledView] | None:

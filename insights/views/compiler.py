@@ -55,6 +55,10 @@ class CompiledView:
         columns = tuple(OutputColumn(**column) for column in raw["columns"])
         return cls(name, raw["resource"], columns, shape, raw["key"], raw["sql"])
 
+    def declared(self) -> str:
+        """Return names and types of the columns, as a table is created with them; those of `select`."""
+        return ", ".join(f"{quoted(column.name)} {column.sql_type}" for column in self.columns)
+
     def select(self, source: str) -> str:
         """
         Return the query.

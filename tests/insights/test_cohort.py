@@ -11,7 +11,7 @@ from insights.cohort.results import MANIFEST
 from insights.cohort.run import Wanted, prepare, question_of, run
 from insights.collect import Store
 from insights.errors import CohortError, InsightsError, Withheld
-from tests.insights.collected import collect_few, write
+from tests.insights.collected import collect, write
 
 SCT = "http://snomed.info/sct"
 OSTEOSARCOMA = "307576001"
@@ -93,7 +93,7 @@ class Cohort:
     def run(self, *resources, definition=DEFINITION, minimum=1, **wanted):
         self.runs += 1
         here = self.folder / str(self.runs)
-        collect_few(here / "data", write(here / "in", *resources))
+        collect(here / "data", write(here / "in", *resources))
         return self.again(here / "data", definition=definition, minimum=minimum, **wanted)
 
     def again(self, data, definition=DEFINITION, minimum=1, out="out", **wanted):
@@ -171,19 +171,25 @@ def renamed(resource, name):
     return again
 
 
+def memberships(folder, cases, definitions):
+    """All cases, about a patient each, in one world, as they would be in life: what each definition makes of each."""
+    names = {case: f"case{number}" for number, case in enumerate(cases)}
+    resources = [renamed(resource, names[case]) for case, about in cases.items() for resource in about]
+    collect(folder / "data", write(folder / "in", *resources))
+    made = {}
+    with Store(folder / "data").reading() as reading:
+        for name, definition in definitions.items():
+            (folder / "cohort.yaml").write_text(definition, "utf-8")
+            question = question_of(prepare(folder / "cohort.yaml"), reading)
+            outcome = dict(reading.connection.execute(question.answers()).fetchall())
+            made[name] = {case: outcome[patient_name] for case, patient_name in names.items()}
+    return made
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """All edges in one world, as they would be in life: what the definition makes of each patient."""
-    folder = tmp_path_factory.mktemp("edges")
-    names = {edge: f"edge{number}" for number, edge in enumerate(EDGES)}
-    resources = [renamed(resource, names[edge]) for edge, (*about, _) in EDGES.items() for resource in about]
-    collect_few(folder / "data", write(folder / "in", *resources))
-    (folder / "cohort.yaml").write_text(DEFINITION, "utf-8")
-    with Store(folder / "data").reading() as reading:
-        memberships = dict(
-            reading.connection.execute(question_of(prepare(folder / "cohort.yaml"), reading).answers()).fetchall()
-        )
-    return {edge: memberships[name] for edge, name in names.items()}
+    about = {edge: resources for edge, (*resources, _) in EDGES.items()}
+    return memberships(tmp_path_factory.mktemp("edges"), about, {"all": DEFINITION})["all"]
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -263,11 +269,22 @@ CONSENTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def consented(tmp_path_factory):
+    """All consents in one world: what each rule makes of each patient."""
+    about = {name: (patient("p"), diagnosis("p"), *consents) for name, (consents, _) in CONSENTS.items()}
+    definitions = {rule: DEFINITION + f"consent: {rule}\n" for rule in ("required", "opt-out", "none")}
+    return memberships(tmp_path_factory.mktemp("consents"), about, definitions)
+
+
 @pytest.mark.parametrize("name", CONSENTS)
-def test_consent(cohort, name):
-    consents, expected = CONSENTS[name]
-    cohort.run(patient("p"), diagnosis("p"), *consents)
-    for rule, is_in in zip(("required", "opt-out", "none"), expected, strict=True):
+def test_consent(consented, name):
+    assert tuple(consented[rule][name] == IN for rule in ("required", "opt-out", "none")) == CONSENTS[name][-1]
+
+
+def test_the_rule_on_consent_decides_who_is_counted(cohort):
+    cohort.run(patient("p"), diagnosis("p"))
+    for rule, is_in in zip(("required", "opt-out", "none"), CONSENTS["none"][-1], strict=True):
         assert cohort.again(cohort.data, definition=DEFINITION + f"consent: {rule}\n", out=rule) == is_in
 
 
@@ -525,17 +542,24 @@ WRONG = {
 }
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three")
+    collect(folder / "data", write(folder / "in", *world(3)))
+    return folder / "data"
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_named_by_line_and_column(cohort, name):
+def test_what_is_wrong_is_named_by_line_and_column(cohort, three, name):
     now, then, code, place = WRONG[name]
     assert DEFINITION.count(now) == 1
     with pytest.raises(InsightsError) as problem:
-        cohort.run(*world(3), definition=DEFINITION.replace(now, then))
+        cohort.again(three, definition=DEFINITION.replace(now, then))
     assert problem.value.code == code
     assert f"cohort.yaml:{place}:" in problem.value.message
     assert not re.search("Input should|Tuple|parse", problem.value.message), "words for programmers"
     assert problem.value.exit_code == 2
-    assert not (cohort.folder / "1" / "out").exists()
+    assert not cohort.out.exists()
 
 
 def test_a_file_of_no_codes_is_an_error(cohort):

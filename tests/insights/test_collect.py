@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from insights.collect import Store
+from insights.collect.staging import STAGE, stage
 from insights.errors import CollectError, DataError, InsightsError
-from tests.insights.collected import catalogue, collect, collect_few, tables, write
+from insights.views.reader import connect
+from tests.insights.collected import catalogue, collect, tables, write
 
 SCT = "http://snomed.info/sct"
 
@@ -205,13 +207,26 @@ def test_a_kill_leaves_the_former_tables_and_the_next_run_goes_on(tmp_path, how)
     assert tables(tmp_path / "d") == tables(tmp_path / "whole")
 
 
-def test_a_build_that_goes_on_from_one_of_nothing_gives_what_a_whole_one_gives(tmp_path):
-    """Tests of questions collect so, because most of a build of a few resources is tables that stay empty."""
-    source = write(tmp_path / "in", patient(1), condition(1, 1, "a"))
-    whole, few = collect(tmp_path / "whole", source), collect_few(tmp_path / "few", source)
-    assert set(few.resumed) == set(catalogue().by_resource) - {"Patient", "Condition"}
-    assert (few.known, few.changed) == (whole.known, whole.changed)
-    assert tables(tmp_path / "few") == tables(tmp_path / "whole")
+def test_a_type_whose_files_went_since_a_build_was_killed_is_empty(tmp_path):
+    first = write(tmp_path / "first", patient(1), condition(1, 1, "a"))
+    killed = subprocess.run([sys.executable, "-c", _KILLED, tmp_path / "d", first, "full"], check=False)
+    assert killed.returncode == 9
+    later = write(tmp_path / "later", patient(1))
+    built, whole = collect(tmp_path / "d", later), collect(tmp_path / "whole", later)
+    assert (built.known, built.changed) == (whole.known, whole.changed)
+    assert tables(tmp_path / "d") == tables(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", catalogue().views)
+def test_a_table_is_declared_as_its_view_selects(name):
+    """Tables of types without resources are declared only, and a refresh inserts into them what the view selects."""
+    compiled = catalogue().views[name]
+    with connect() as connection:
+        stage(connection, compiled.resource, (), compiled.shape)
+        connection.execute(f"CREATE TABLE selected AS {compiled.select(STAGE)}")
+        connection.execute(f"CREATE TABLE declared ({compiled.declared()})")
+        selected, declared = (connection.execute(f"DESCRIBE {made}").fetchall() for made in ("selected", "declared"))
+    assert declared == selected
 
 
 def test_two_at_once_do_not_mix(tmp_path):

@@ -48,6 +48,7 @@ def _answer(engine, view, resources, folder):
     try:
         cursor = engine.execute(compiled.select(ndjson([file], compiled.shape)))
         names = [column[0] for column in cursor.description]
+        assert [str(column[1]) for column in cursor.description] == [column.sql_type for column in compiled.columns]
         return names, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except duckdb.Error as problem:
         raise view_error(problem, compiled.name) from None

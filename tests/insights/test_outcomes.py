@@ -12,7 +12,7 @@ from insights.errors import InsightsError
 from insights.outcomes.feedback import feedback
 from insights.outcomes.models import Wanted, report
 from sync.cli import app
-from tests.insights.collected import collect, collect_few, write
+from tests.insights.collected import collect, write
 from tests.insights.outcomes_world import (
     BENIGN,
     CANCER,
@@ -43,7 +43,7 @@ def data(tmp_path_factory):
 
 
 def world(folder, *resources):
-    collect_few(folder / "data", write(folder / "in", *resources))
+    collect(folder / "data", write(folder / "in", *resources))
     return folder / "data"
 
 

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from insights.errors import InsightsError, ViewError
-from insights.views import Catalogue, compile_view, parse_view
+from insights.views import Catalogue, compile_view, parse_view, shipped_views
 from insights.views.ahead import compiled_text
 from insights.views.catalogue import COMPILED
 from insights.views.reader import connect, ndjson, view_error
@@ -207,7 +207,7 @@ def test_the_shipped_views_are_compiled_ahead_as_they_would_be_now():
 
 
 def test_what_was_compiled_ahead_is_what_compiling_gives():
-    catalogue = Catalogue.shipped()
+    catalogue = Catalogue(shipped_views())  # that nothing was built with
     compiled = catalogue.compile()
     assert list(catalogue.views) == list(compiled)
     for name, view in catalogue.views.items():
