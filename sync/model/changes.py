@@ -11,32 +11,32 @@ from sync.model.instances import Inspection
 
 
 class Action(enum.Enum):
-    """What happened to an object, as far as the message knows. A hint, never the truth."""
+    """What a message says happened to an object. A hint, never the truth."""
 
     CREATED = "created"
     DELETED = "deleted"
     FOLDER_REMOVED = "folder_removed"
-    """Everything below a folder was deleted, or moved to another one; only that folder is named."""
+    """Every object below a folder was deleted, or moved to another folder; the message names only the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """
-    One normalised happening: inspect this object. ``etag`` (without quotes) is None when the event has none.
+    A request to inspect one object, in one form for every source. ``etag`` has no quotes; None without any.
 
-    An entry of an ordered feed has a ``sequence``; one that carries metadata brings the ``inspection`` with it. Such an
-    inspection is as old as the page it came in: of two, the one with the higher sequence is the younger.
+    An entry of an ordered feed has a ``sequence``; an entry with metadata also has the ``inspection`` made of them.
+    That inspection is as old as the page of the feed; of two inspections, the one with the higher sequence is newer.
 
-    ``again`` is true when we ask ourselves, for a retry or because the first look met an outage: an earlier look may
-    have died half-way. ``postponements`` is how often it was postponed, ``failing_since`` when that began.
+    ``again`` marks a request of the sync itself: a retry, or an inspection that an outage postponed. An earlier
+    inspection may have died half-way. ``postponements`` counts how often it was postponed, since ``failing_since``.
 
-    ``likely_new`` says that the object was probably never seen before, so that it is claimed without a read; if it was,
-    the claim conflicts and its row is read. Where it is wrong, it costs a request or two, never the result.
+    ``likely_new`` says that the object probably has no row yet, so it is claimed without a read. If it has one, the
+    claim conflicts and the row is read: a wrong guess costs a request or two and never changes the result.
 
-    ``happened`` is when, as the event says: it serves to guess how quickly objects arrive, and decides nothing else.
+    ``happened`` is the time that the event states. It serves only to estimate how quickly objects arrive.
 
-    ``object`` is the folder, without a slash at its end, where a folder was removed; ``moved_to`` is where its objects
-    are now, if they were moved.
+    When a folder was removed, ``object`` is that folder, without a slash at its end, and ``moved_to`` the folder that
+    its objects were moved to, if any.
     """
 
     object: ObjectRef

@@ -1,8 +1,9 @@
 """
-Pages that lead in a circle: a listing whose markers come again would be read for ever.
+Detects pages that lead in a circle: a listing that repeats its markers would be read for ever.
 
-A page names the next one by a marker, or a link. `Passed` notices one that was there before, in any distance and with
-one marker kept, so that rows can keep it too (R. P. Brent, "An improved Monte Carlo factorization algorithm", 1980).
+A page names the next page by a marker or a link. `Passed` detects a marker that was seen before, however many pages
+ago, and stores a single marker for it, so it fits into a row (R. P. Brent, "An improved Monte Carlo factorization
+algorithm", 1980).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _HINT = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
     """
-    The markers of one listing until now: one of them, and when the next is kept in its place.
+    What is kept of the markers of one listing: one marker, and after how many pages a later one replaces it.
 
-    A circle is noticed after as many pages as it has, and three times as many as lead there, at most about.
+    A circle is detected after at most about as many pages as it has, plus three times the pages that lead to it.
     """
 
     mark: str | None = None
@@ -30,7 +31,7 @@ class Passed:
     limit: int = 1
 
     def has(self, marker: str | None) -> bool:
-        """Whether this marker is known to have been there; None stands for the end of a listing."""
+        """Whether this marker is known to have been seen before; None stands for the end of a listing."""
         return marker is not None and marker == self.mark
 
     def then(self, marker: str | None) -> Passed:

@@ -27,7 +27,7 @@ class DeadLetter:
 
     ``subject`` is the object key, the study key or the digest of the message: never a name or a value. What a retry
     needs is kept elsewhere and shown to operators only: an object's name in its locator, a study's UID in its
-    projection row. A message itself is in ``message``, with the ``queue`` that it came from.
+    projection row. A message that cannot be acted on is kept in ``message``, with the ``queue`` that it came from.
     """
 
     kind: SubjectKind
@@ -48,7 +48,7 @@ class DeadLetter:
         return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **fields)
 
     def shown(self) -> dict[str, Any]:
-        """Return it as JSON, without anything that may hold patient data."""
+        """Return the dead letter as JSON, without the fields that may hold patient data."""
         return {
             "kind": self.kind.value,
             "subject": self.subject,
@@ -63,7 +63,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterEntry:
-    """A dead letter as a list of all of them has it: enough to count, group and sort."""
+    """The fields of a dead letter that a list of all of them needs to count, group and sort."""
 
     kind: SubjectKind
     subject: str
@@ -74,7 +74,7 @@ class DeadLetterEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterPage:
-    """Some dead letters; ``token`` asks for the next ones, None: these were the last."""
+    """One page of dead letters; ``token`` requests the next page, None after the last one."""
 
     letters: Sequence[DeadLetter] = ()
     token: str | None = None

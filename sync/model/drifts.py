@@ -26,10 +26,11 @@ class Drift:
     """
     One disagreement that a check has found, until a later check finds it gone.
 
-    ``subject`` is what was checked: a study key, or the address of what belongs to no study. ``resource`` is the
-    address of what is wrong, ``Type/id`` in FHIR or ``object/`` and an object key; ``detail`` holds names of elements
-    and codes, never a value. ``kept`` means that a repair had its turn and FHIR would not let it go: no alarm.
-    ``found_in`` names the round over everything that met it last; a check of parts leaves it.
+    ``subject`` is what was checked: a study key, or the address of a resource that belongs to no study. ``resource`` is
+    the address of the resource or object that is wrong: ``Type/id`` in FHIR, or ``object/`` and an object key.
+    ``detail`` holds names of elements and codes, never a value. ``kept`` means that a repair tried to delete the
+    resource and FHIR refused: no alert. ``found_in`` names the last full round that found the drift; a check of parts
+    does not change it.
     """
 
     subject: str
@@ -43,10 +44,10 @@ class Drift:
 
     def noted(self, before: Drift | None, now: datetime) -> Drift | None:
         """
-        Return what its row says once a check has found it; None where the row is to stay as it is.
+        Return the row to write after a check found this drift; None when the row must stay as it is.
 
-        What a round over everything has noted is its list of work, which a check of parts that finds the same at the
-        same time must not take from it.
+        The rows of a full round are its list of work. A check of parts that finds the same drift at the same time must
+        not change them.
         """
         if before is None:
             return replace(self, first_at=now, last_at=now)

@@ -18,7 +18,7 @@ class FhirPage:
     resources: Sequence[Resource] = field(repr=False)
     following: str | None = None
     total: int | None = None
-    """Resources of all pages together, where the server tells."""
+    """Number of resources on all pages together; None when the server does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +38,13 @@ class StudySearch:
     subjects: tuple[str, ...] = field(default=(), repr=False)
     endpoint: str = ""
     newest: Literal["changed", "started"] = "changed"
-    """What they are sorted by, the newest first: the last write of the resource, or the start of the study."""
+    """Sort key, newest first: the last write of the resource, or the start of the study."""
     count: int = 50
-    """Resources of a page at most."""
+    """Maximum number of resources on a page."""
 
 
 UNSEEN_REFERRER = "?"
-"""Address of a resource that refers to another, where the server tells no more than that there is one."""
+"""Stands for the address of a referring resource when the server says only that there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_histor
 
 
 def references_in(node: Any) -> Iterator[str]:
-    """Iterate over what a resource refers to, as ``Type/id``, without base URL and version (R4 ``Reference``)."""
+    """Iterate over the references in a resource, as ``Type/id``, without base URL and version (R4 ``Reference``)."""
     if isinstance(node, dict):
         stated = node.get("reference")
         match = _REFERENCE.search(stated) if isinstance(stated, str) else None

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 LOCATOR_BUCKETS = 2
-"""Partitions a folder is spread over; more spread the load, fewer make larger batches."""
+"""Partitions over which a folder is spread; more partitions spread the load, fewer allow larger batches."""
 
 
 def digest(*parts: str, length: int = 40) -> str:
@@ -29,7 +29,7 @@ def folder_partitions(account: str, container: str, folder: str) -> tuple[str, .
 
 
 class ObjectKey(NamedTuple):
-    """Where an object's rows are: both parts are hashes, safe in keys, logs and dead letters."""
+    """The table keys of an object's rows. Both parts are hashes, so they may stand in logs and dead letters."""
 
     partition: str
     row: str
@@ -54,7 +54,7 @@ class ObjectRef:
 
     @cached_property
     def key(self) -> ObjectKey:
-        """Hashed key. The partition follows the folder, split in a few buckets so that a flat container scales."""
+        """Hashed key. The partition depends on the folder, split into a few buckets so that a flat container scales."""
         folder = self.name.rpartition("/")[0]
         row = digest(self.account, self.container, self.name)
         bucket = int(row[:4], 16) % LOCATOR_BUCKETS

@@ -14,8 +14,8 @@ Attributes = Mapping[str, Sequence[Any]]
 Extracted attributes of one instance: DICOM keyword -> values, as `sync.dicom.attributes` lists them.
 
 Values are text as the file has it, decoded and without padding (dates stay ``YYYYMMDD``, person names keep ``^`` and
-``=``), integers for binary VRs, and nested `Attributes` for the items of a sequence. Shape: absent keyword = absent
-attribute; empty sequence = present but empty. It is JSON as it stands.
+``=``), integers for binary VRs, and nested `Attributes` for the items of a sequence. A keyword that is absent means
+that the attribute is absent; an empty sequence means present but empty. Serialises to JSON unchanged.
 """
 
 
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
-    """What one header says: the identity of the instance and its extracted attributes."""
+    """The content of one header: the identity of the instance and its extracted attributes."""
 
     study: StudyRef
     series_instance_uid: str
@@ -49,14 +49,15 @@ class Inspection:
     """
     The state of an object when it was inspected; exactly one of three.
 
-    A ``record`` (it is an instance), a ``problem`` (it is there and can never become one), or neither: it is gone, and
-    then ``etag`` is None. ``lacking`` are the keywords of what a service's metadata must have left out of the record.
+    A ``record`` (the object is an instance), a ``problem`` (it exists and can never become one), or neither (it is
+    gone; ``etag`` is None). ``lacking`` are the keywords of attributes that a service's metadata must have left out of
+    the record.
     """
 
     etag: str | None
     order: str = ""
-    """When the store last changed the object, ISO 8601 UTC. It decides one thing: whether an entry of a feed
-    with a lower sequence is older, or the service began a new count (`sync.protocol.claims`)."""
+    """When the store last changed the object, ISO 8601 UTC. Used for one decision: whether a feed entry with a lower
+    sequence is older, or the service started counting again (`sync.protocol.claims`)."""
     record: InstanceRecord | None = None
     problem: UnreadableObject | None = None
     lacking: tuple[str, ...] = ()

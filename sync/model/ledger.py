@@ -13,8 +13,8 @@ class LedgerRow:
     """
     One object's instance, as the study's ledger keeps it.
 
-    ``source`` is the object itself, where FHIR is to say where it is; its name is empty where only its container may be
-    told.
+    ``source`` is set when FHIR is to name the object's location; its name is empty when FHIR may name only the
+    container.
     """
 
     object_key: ObjectKey
@@ -25,7 +25,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class LedgerEntry:
-    """What identifies a ledger row: an object, and the instance in it."""
+    """The identifiers of a ledger row: an object, and the instance in it."""
 
     study: StudyRef
     series_instance_uid: str
@@ -40,7 +40,7 @@ class LedgerEntry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
     """
-    What we know of one object; a delete event carries no UID, so this is how it finds its study.
+    The stored state of one object. A delete event carries no UID: the sync finds its study by this row.
 
     ``study`` is None while the object is gone or unreadable. ``history`` holds every other study it ever claimed whose
     ledger row may still be there. ``settled`` means that ledger and marks agree with this row.
@@ -54,8 +54,8 @@ class Locator:
     settled: bool = False
     has_dead_letter: bool = False
     sequence: int | None = None
-    """Highest sequence of an ordered feed that was acted on; a lower one is older than what we know."""
+    """Highest sequence of an ordered feed that was applied; an entry with a lower sequence is older than this row."""
     contested: bool = False
-    """Whether it was ever claimed while an earlier claim was not settled: who made that one may still write its row."""
+    """Whether it was ever claimed before an earlier claim was settled: that delivery may still write its row."""
     order: str = ""
-    """`Look.order` of the look that the row is made of."""
+    """`Inspection.order` of the inspection that the row is made of."""

@@ -15,25 +15,25 @@ class Ingested(enum.Enum):
     REJECTED = "object.rejected"
     REPEAT = "object.repeat"
     OVERTAKEN = "object.overtaken"
-    """A feed's entry that is older than the stored state."""
+    """The feed entry is older than the stored state."""
     DEAD_LETTERED = "object.dead_lettered"
     """It could not be ingested, and trying again would change nothing."""
 
     @classmethod
     def of(cls, inspection: Inspection) -> Ingested:
-        """Return what an object becomes that was inspected so."""
+        """Return the outcome that an inspection leads to."""
         if inspection.problem is not None:
             return cls.REJECTED
         return cls.SYNCED if inspection.record is not None else cls.GONE
 
     @property
     def word(self) -> str:
-        """The outcome as attributes of metrics and spans have it."""
+        """The outcome as attributes of metrics and spans name it."""
         return self.value.removeprefix("object.")
 
     @property
     def counted(self) -> str:
-        """The outcome as jobs count it: known already: ``unchanged``; with a dead letter: ``rejected``."""
+        """The outcome as jobs count it: known objects are ``unchanged``, those with a dead letter ``rejected``."""
         return _COUNTED.get(self, self.word)
 
 
@@ -45,11 +45,11 @@ class Delivered(enum.Enum):
 
     DONE = "done"
     FAILED = "failed"
-    """It raised: the host delivers the message again, and counts."""
+    """The handler raised; the host delivers the message again and counts the attempt."""
     TOO_LONG = "too_long"
-    """It outlived its budget and was cut off; delivered again, and counted."""
+    """It exceeded its time budget and was cancelled: the host delivers the message again and counts the attempt."""
     PUT_BACK = "put_back"
-    """An outage of ours or a wrong setting: the same message was sent for later, and nothing counts."""
+    """Storage was down or a setting is wrong: the message was sent again with a delay; the attempt is not counted."""
 
 
 class Projected(enum.Enum):
@@ -62,5 +62,5 @@ class Projected(enum.Enum):
 
     @property
     def word(self) -> str:
-        """The outcome as attributes of metrics and spans, and counts of jobs, have it."""
+        """The outcome as attributes of metrics and spans, and counts of jobs, name it."""
         return self.value.removeprefix("study.")

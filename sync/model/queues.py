@@ -1,7 +1,7 @@
 """
-The queues by name: one list for all that create, read, count, measure or draw them.
+Names of the queues: one list for all code that creates, reads, counts, measures or draws them.
 
-Functions, templates, the chart and a local world name the same; tests hold them to this list.
+The functions, the templates, the chart and the local world use the same names; tests compare them with this list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WORK_QUEUES = (OBJECTS_QUEUE, STUDIES_QUEUE, SLICES_QUEUE)
 
 POISON_QUEUES = (f"{OBJECTS_QUEUE}-poison", f"{STUDIES_QUEUE}-poison")
 """
-Queues to which the host moves what failed too often.
+Queues to which the host moves messages that failed too often.
 
 ``slices`` has none: a message that is delivered again is dropped.
 """

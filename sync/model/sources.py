@@ -12,7 +12,7 @@ from sync.model.identity import ObjectRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Some bytes of an object, and what its store says of it: ETag without quotes, whole size, last change (UTC)."""
+    """Some bytes of an object, with its ETag (without quotes), its whole size and its last change (UTC)."""
 
     data: bytes
     etag: str
@@ -33,9 +33,9 @@ class ListedObject:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """
-    Some objects of a listing in the order of their names; ``token`` asks for the next page, None: that was the last.
+    One page of a listing, in the order of names; ``token`` requests the next page, None after the last one.
 
-    A token may hold an object's name: it is kept in a cursor and never shown.
+    A token may hold an object's name, so it is kept in a cursor and never shown.
     """
 
     objects: Sequence[ListedObject] = ()
@@ -45,7 +45,7 @@ class Page:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSegment:
     """
-    About an hour of a blob change feed. Only a ``finished`` one gets no further records.
+    About an hour of a blob change feed. Only a ``finished`` segment receives no more records.
 
     ``shards`` are the folders of its chunk files.
     """
@@ -57,7 +57,7 @@ class FeedSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceMetadata:
-    """What a DICOM service says of one instance: its DICOM JSON (PS3.18 F.2), unjudged, and when it last changed."""
+    """A DICOM service's answer about one instance: its DICOM JSON (PS3.18 F.2), not validated, and its last change."""
 
     dataset: Any = field(repr=False)
     etag: str = ""

@@ -22,28 +22,28 @@ class DirtyStudy:
     failing_since: datetime | None = None
     """When the failures began that ``attempts`` counts."""
     failure: str = ""
-    """Code of the last of them; it tells of now only while ``failing_since`` is set."""
+    """Code of the last failure; it describes the present only while ``failing_since`` is set."""
     bypass_cache: bool = False
     """Whether FHIR must be read for the next attempt: the cached projection is bypassed."""
     comparison: bool = False
-    """Whether no object came with any of its marks: it is only to be compared with FHIR, and waits for nothing."""
+    """Whether none of its marks came from an object: the study is only compared with FHIR, without waiting."""
     longest_gap: float | None = None
-    """Seconds; longest gap between the last objects that a process saw of the study, None if none saw two of them."""
+    """Seconds: the longest gap that a process saw between the study's last objects; None if none saw two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
     """
-    What we last wrote to FHIR for one study; a cache of the server, and the write-ahead note of patient rows.
+    What we last wrote to FHIR for one study: a cache of the server's state, and a write-ahead record of patient rows.
 
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
-    none. ``foreign`` is true when it carried elements of others, which an update has to read and keep. ``elements``
-    are the top-level elements that we wrote. ``taken_over`` tells of an adopted resource that its maker has left to us.
-    ``begun`` is noted before the first write, so that no crash hides one.
+    no ImagingStudy. ``foreign`` is true when the resource had elements of other writers, which an update must read and
+    keep. ``elements`` are the top-level elements that we wrote. ``taken_over`` is true for an adopted resource that its
+    author has left to us. ``begun`` is set before the first write, so that a crash cannot hide that there was one.
     ``patient_key`` is the key of the patient row that the study keeps, ``patient_keys`` holds every one that it ever
-    had: an attempt that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` holds,
-    as ``Type/id``, every resource that an instance of this study ever made: with the hash of its content, or with an
-    empty text when it should not exist.
+    had: an attempt that crashed, or lost a race, may have left a row or a Patient under any of them. ``derived`` maps
+    every resource that was ever made from an instance of this study, as ``Type/id``, to the hash of its content, or to
+    an empty text when it should not exist.
     """
 
     study: StudyRef
@@ -61,18 +61,18 @@ class Projection:
     patient_keys: frozenset[str] = frozenset()
     derived: Mapping[str, str] = field(default_factory=dict)
     shared_hashes: frozenset[str] = frozenset()
-    """Of the resources that it refers to and shares with other studies, as they should be: Endpoint, Devices."""
+    """Hashes of the resources that the study shares with others (Endpoint, Devices), as they should be."""
     series: int = 0
     instances: int = 0
     findings: tuple[Finding, ...] = ()
     patient_findings: tuple[Finding, ...] = ()
-    """Those of ``findings`` that only an inspection of the Patient and its other studies can give."""
+    """The part of ``findings`` that requires reading the Patient and its other studies."""
     error: str | None = None
     published_state: str = ""
-    """What result events last said of it: a digest, a failure's code, or nothing; see `sync.protocol.outbox`."""
+    """The state last published: a digest, the code of a failure, or empty; see `sync.protocol.outbox`."""
     published_count: int = 0
     finished: bool = False
-    """False while an attempt is on its way (or died there): trust ids, ``begun`` and ``patient_keys`` only."""
+    """False during an attempt, or after it died: then trust only ids, ``begun`` and ``patient_keys``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +88,9 @@ class PatientRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEvent:
     """
-    Something that a study gave rise to, for people to read: nothing is decided by it.
+    An entry of a study's processing history, for people to read; no code decides by it.
 
-    ``outcome`` is a word of `sync.model.Projected`; counts are those of the study then. Aware UTC.
+    ``outcome`` is a word of `sync.model.Projected`; the counts are those of the study at that time. Aware UTC.
     """
 
     study: StudyRef
@@ -101,7 +101,7 @@ class StudyEvent:
 
     @property
     def state(self) -> str:
-        """State that the study had then, in the words of `sync.monitoring.study_state.StudyState`."""
+        """The study's state at that time, in the words of `sync.monitoring.study_state.StudyState`."""
         if self.outcome.endswith("dead_lettered"):
             return "dead_lettered"
         return "synced" if self.instances else "removed"

@@ -9,14 +9,14 @@ from pydantic import AwareDatetime, PlainSerializer
 
 Timestamp = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]
 """
-A time as the fields of values have it; pydantic alone would write ``Z`` for UTC.
+The type of time fields in JSON values; pydantic alone would write ``Z`` for UTC.
 
-A text without an offset is refused where it is read: compared with a time of ours it would only raise a TypeError.
+A text without an offset is refused when it is read: comparing it with an aware time later would raise a TypeError.
 """
 
 
 def aware_time(text: Any) -> datetime | None:
-    """Return the time that a text states with an offset; None for a text or a value that is no such time."""
+    """Return the time in an ISO 8601 text with an offset; None for any other value."""
     try:
         timestamp = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -49,7 +49,7 @@ def typed_time(text: Any) -> datetime:
     Raises
     ------
     ValueError
-        It is no time, or has no zone; the text says which, and holds nothing of the value.
+        The text is not a time, or has no zone. The message says which, and holds nothing of the value.
     """
     try:
         is_date = isinstance(text, str) and len(text) <= len("2026-03-04")

@@ -1,4 +1,4 @@
-"""Batches and cursors of walks: what they find, and their position."""
+"""Batches and cursors of walks: the changes that a walk finds, and the position that it has reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sync.model.changes import Change
 from sync.model.timestamps import Timestamp
 
 Json = Mapping[str, object]
-"""A JSON object that is passed on and not looked into: who reads it makes a value of it first."""
+"""A JSON object that is passed on unread; code that needs its content converts it to a value first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class Cursor:
     How far a walk has come: a change feed, a listing, a slow check of everything. One row a walk.
 
     ``position`` is the job's own value as `sync.protocol.row_values` writes and reads it; it names no patient.
-    ``holder`` is the process that holds it
-    until ``held_until`` (aware UTC), empty when none does: see `sync.protocol.leases`.
+    ``holder`` is the process that holds the lease until ``held_until`` (aware UTC), empty when none does; see
+    `sync.protocol.leases`.
     """
 
     name: str
@@ -28,16 +28,16 @@ class Cursor:
     holder: str = ""
     held_until: datetime | None = None
     advanced_at: datetime | None = None
-    """When ``position`` last moved, or was found to be the end."""
+    """When ``position`` last moved, or was confirmed to be at the end."""
 
 
 RECONCILE_CURSOR = "reconcile"
-"""Cursor of the timer that compares everything in turn; its position holds a `LastRound` as ``last_round``."""
+"""Name of the cursor of the timer that compares all studies; ``last_round`` of its position is a `LastRound`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastRound:
-    """When the last whole comparison of everything began and ended, and over how many studies."""
+    """When the last complete comparison of all studies began and ended, and how many studies there were."""
 
     began: Timestamp
     ended: Timestamp
@@ -45,22 +45,22 @@ class LastRound:
 
 
 def dicom_cursor(account: str) -> str:
-    """Name of the cursor of a DICOM service's feed; of any such cursor, how its name begins, without an account."""
+    """Name of the cursor of a DICOM service's feed; with an empty account, the prefix of all such names."""
     return f"dicom-feed {account}"
 
 
 def orthanc_cursor(account: str) -> str:
-    """Name of the cursor of an Orthanc's changes; without an account as for `dicom_cursor`."""
+    """Name of the cursor of an Orthanc's changes; with an empty account, the prefix of all such names."""
     return f"orthanc-changes {account}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """
-    Changes that a walk found, and where it stands once they all are dealt with.
+    Changes that a walk found, and its position once all of them are processed.
 
-    ``passed`` counts the entries beside them that concern nothing of ours, ``unusable`` those that name no object,
-    ``unchanged`` those of objects that are known as they are, ``counts`` what else was counted on the way to it.
+    Entries that gave no change are counted: ``passed`` do not concern the configured sources, ``unusable`` name no
+    object, ``unchanged`` are of objects known in their present state. ``counts`` holds all other counts.
     """
 
     changes: Sequence[Change] = ()
@@ -72,7 +72,7 @@ class Batch:
 
 
 CHECKS = "checks"
-"""Unit of walks that compare: what an object of a list costs, of which one request tells a thousand."""
+"""Unit of walks that compare: the cost of one listed object, where one request lists a thousand."""
 
 _WORTH: Mapping[str, Mapping[str, float]] = {
     CHECKS: {"objects": 1.0, "resources": 10.0, "studies": 100.0},
@@ -81,7 +81,7 @@ _WORTH: Mapping[str, Mapping[str, float]] = {
 
 
 def units_of(counts: Mapping[str, int], unit: str) -> float:
-    """Return how much of a walk its counts stand for; none where the unit is not counted one by one."""
+    """Return how much of a walk its counts amount to, in ``unit``; 0 when that unit is not counted one by one."""
     if unit == "objects":
         return float(sum(number for name, number in counts.items() if name != "studies"))
     return sum(counts.get(name, 0) * worth for name, worth in _WORTH.get(unit, {}).items())
