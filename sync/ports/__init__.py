@@ -1,9 +1,9 @@
 """
-What the pipeline needs from the world, as Protocols; implemented by `sync.adapters` and, in memory, `sync.testing`.
+The Protocols of all services that the sync uses; implemented by `sync.adapters` and, in memory, by `sync.testing`.
 
-All methods are coroutines and idempotent unless they say otherwise. Table rows carry an ETag that changes with
-every write, also one of equal content. Adapters translate every library exception: a lost race is `StoreConflict`,
-an outage is a `TransientError`.
+All methods are coroutines and idempotent unless they say otherwise. Table rows carry an ETag that changes with every
+write, even if the content stays equal. Adapters translate every library exception: a lost race is `StoreConflict`, an
+outage is a `TransientError`.
 """
 
 from __future__ import annotations

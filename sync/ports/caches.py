@@ -1,7 +1,7 @@
 """
-What a process may keep between messages: lost when it ends, and only the load on services depends on it.
+State that a process keeps between messages. It is lost when the process ends; only the load on services depends on it.
 
-`Caches` is one object of `sync.ports.services.Core`; tests give each process one of its own.
+`sync.ports.services.Core` holds one `Caches`; tests give each simulated process its own.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from sync.model.result_events import ResultEvent
 from sync.ports.operations import Counted
 
 _REMEMBERED, _RECENT = 2_000, 32
-"""Studies whose arrivals a process keeps, and of how many objects of each."""
+"""How many studies a process remembers arrivals of, and how many objects of each."""
 
 _MANY = 8
-"""Messages that a process handles at once in a burst."""
+"""Number of messages handled at once from which a process takes them for a burst."""
 
 
 @dataclass(kw_only=True)
 class Novelty:
     """
-    How many of the last objects that were likely to be new were so, as a moving average over about sixteen.
+    Estimates whether an object without a row is likely: a moving average over about the last sixteen guesses.
 
-    A claim that conflicts counts twice, for itself and for the read after it: where more than a quarter conflict, rows
-    are read first, which shows when objects are new again.
+    A claim that conflicts counts twice, for itself and for the read that follows. When more than a quarter of the
+    claims conflict, rows are read first, and these reads show when objects are new again.
     """
 
     share: float = 1.0
@@ -45,17 +45,17 @@ class Novelty:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it pays to claim an object without a read before."""
+        """Whether claiming an object without reading its row first saves requests."""
         return self.share > 0.8  # noqa: PLR2004 -- a conflict costs about what four reads cost
 
 
 @dataclass(kw_only=True)
 class DeletionsInHand:
-    """The deletions that this process has begun and not ended, and the row that names them; see `sync.delivery`."""
+    """The deletions that this process has begun and not finished, and their row; see `sync.delivery.deletions`."""
 
     counts: Counter[str] = field(default_factory=Counter)
     version: int = 0
-    """Grows with each change of ``counts``; ``written`` is the one that the row holds."""
+    """Grows with each change of ``counts``; ``written`` is the version that the row holds."""
     written: int = 0
     name: str = ""
     etag: str | None = None
@@ -65,12 +65,12 @@ class DeletionsInHand:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def add(self, text: str) -> None:
-        """Take one in hand."""
+        """Add a deletion that has begun."""
         self.counts[text] += 1
         self.version += 1
 
     def remove(self, text: str) -> None:
-        """Release one; it stays while another delivery has the same object in hand."""
+        """Remove a deletion that has ended; it stays while another delivery deletes the same object."""
         self.counts[text] -= 1
         if self.counts[text] <= 0:
             del self.counts[text]
@@ -80,20 +80,21 @@ class DeletionsInHand:
 @dataclass(kw_only=True)
 class Company:
     """
-    Whether a row that waits for others may still get company.
+    Tells whether a row that waits to share a write may still be joined by others.
 
-    Where blobs or processor are slow, rows come one by one though many deliveries are on their way, and each would go
-    out alone. Messages of a queue moreover come by themselves, while a walk continues only as it gets rows written.
+    When blobs or the processor are slow, rows arrive one by one although many deliveries are running, and each row
+    would be written alone. Messages of a queue keep arriving by themselves, whereas a walk continues only when its rows
+    are written.
     """
 
     at_work: int = 0
-    """Deliveries at work, less those that wait for a write."""
+    """Running deliveries, without those that wait for a write."""
     from_queue: int = 0
-    """Deliveries of queue messages, those that wait included."""
+    """Running deliveries of queue messages, including those that wait."""
 
     @contextmanager
     def joined(self, *, from_queue: bool = False) -> Iterator[None]:
-        """Be at work for the length of the block: the delivery is going to write rows."""
+        """Count a delivery as running during the block: it is going to write rows."""
         self.at_work += 1
         self.from_queue += from_queue
         try:
@@ -104,7 +105,7 @@ class Company:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Wait for a write for the length of the block; who is not at work counts for no one."""
+        """Count a delivery as waiting for a write during the block."""
         self.at_work -= 1
         try:
             yield
@@ -113,32 +114,32 @@ class Company:
 
     @property
     def may_come(self) -> bool:
-        """Whether a delivery is on its way to its next write."""
+        """Whether a running delivery may still reach a write."""
         return self.at_work > 0
 
     @property
     def may_be_sent(self) -> bool:
-        """Whether messages are being handled, after which others may come."""
+        """Whether queue messages are being handled, so that others may follow."""
         return self.from_queue > 0
 
     @property
     def is_many(self) -> bool:
-        """Whether messages are handled in such a number that others are likely to come."""
+        """Whether enough queue messages are being handled that others are likely to follow."""
         return self.from_queue >= _MANY
 
 
 @dataclass(kw_only=True)
 class Arrivals:
-    """When the last objects of each study arrived, of those that this process marked: seconds, in order of time."""
+    """Arrival times of the last objects of each study that this process marked, in seconds and sorted."""
 
     _seen: dict[str, list[float]] = field(default_factory=dict)
 
     def longest_gap(self, key: str, arrived: datetime) -> float | None:
         """
-        Note an object of a study; return the longest gap between the last ones, in seconds, None for the first.
+        Record an object of a study; return the longest gap between the last objects in seconds, None for the first.
 
-        Objects are marked in no order: one that is marked later, and arrived between two others, makes their gap
-        shorter. Forgetting has a study wait longer, so all may be forgotten at will.
+        Objects are marked in any order: one that arrived between two others and is marked later splits their gap. A
+        study whose arrivals were forgotten only waits longer, so they may be forgotten at any time.
         """
         if len(self._seen) >= _REMEMBERED and key not in self._seen:
             self._seen.clear()
@@ -150,17 +151,17 @@ class Arrivals:
 
 @dataclass(kw_only=True)
 class ClockOffset:
-    """How far the clock of this process is from that of the storage, as an answer of the last minute told."""
+    """The offset of this process's clock from the storage's clock, from an answer of the last minute."""
 
     seconds_ahead: float | None = None
-    """Negative where it is behind; None before the first answer."""
+    """Negative when this process's clock is behind; None before the first answer."""
 
     def note(self, told: datetime, *, sent: datetime, received: datetime) -> None:
         """
-        Note an answer's own time, and ours around it.
+        Record the time that an answer states, and our times of sending and receiving.
 
-        The answer was made at some time in between, so that a slow one, or a process that stood still, is no wrong
-        clock: only what lies outside counts.
+        The answer was made at some time in between, so a slow answer, or a process that was suspended, does not prove a
+        wrong clock: only a stated time outside that interval counts.
         """
         early, late = (sent - told).total_seconds(), (received - told).total_seconds()
         self.seconds_ahead = max(early, 0.0) or min(late, 0.0)
@@ -168,42 +169,44 @@ class ClockOffset:
 
 @dataclass(kw_only=True)
 class Caches:
-    """What one process remembers, and loses when it ends; the only mutable part of a bundle. No rule depends on it."""
+    """The state that one process keeps until it ends: the only mutable part of a bundle. No rule depends on it."""
 
     verified_resources: set[str] = field(default_factory=set)
-    """Hashes of shared resources that this process has read as they should be, so that not every study reads them."""
+    """Hashes of shared resources that this process found correct in FHIR, so that not every study reads them again."""
     unsent_events: dict[str, ResultEvent] = field(default_factory=dict)
     """Events that this process has put into the outbox and not sent yet, by id."""
     hints: dict[str, str] = field(default_factory=dict)
-    """What to do about dead letters, by code, as the first dead letter of each code that this process has read says."""
+    """Hint for operators by code, from the first dead letter of each code that this process has read."""
     novelty: Novelty = field(default_factory=Novelty)
-    """Whether objects that are likely to be new have been so."""
+    """Whether objects that were expected to be new were new."""
     company: Company = field(default_factory=Company)
-    """How many deliveries are on their way to a write."""
+    """How many deliveries may still reach a write."""
     arrivals: Arrivals = field(default_factory=Arrivals)
     """How quickly the objects of each study arrive."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
-    """Deletions that this process has in hand."""
+    """Deletions that this process has begun and not finished."""
     clock_offset: ClockOffset = field(default_factory=ClockOffset)
-    """How far our clock is from that of the storage."""
+    """The offset of our clock from the storage's clock."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a message is handled that was delivered before; see `sync.delivery.isolation`."""
+    """Held while a redelivered message is handled; see `sync.delivery.isolation`."""
     whole_pages: dict[Counted, datetime] = field(default_factory=dict)
-    """When a page was last all of a table, by what `sync.monitoring.counts` has read, and its stored count young."""
+    """When one page was last found to hold a whole table with a recent stored count; see `sync.monitoring.counts`."""
     rescues: dict[StudyRef, tuple[datetime, float]] = field(default_factory=dict)
-    """When studies with leased messages alone may be enqueued once more, and the seconds waited for it."""
+    """
+    For studies whose only messages are leased: when they may be enqueued again, and the seconds waited until then.
+    """
     walking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while this process works on slices of walks: one at a time, so that others get some too."""
+    """Held while this process works on a slice of a walk: one at a time, so that other processes get some too."""
     slots: asyncio.Semaphore | None = None
     """Slots for projections; see `projecting`."""
 
     def projecting(self, most: int) -> asyncio.Semaphore:
         """
-        Return what a projection holds while it runs, so that at most ``most`` of this process ask FHIR at once.
+        Return the semaphore that a projection holds while it runs: at most ``most`` in this process at once.
 
-        Nothing depends on it but the load: instances of the app are many, and the FHIR service is one.
+        It only limits load: the app may have many processes, but there is one FHIR service.
         """
         if self.slots is None:
             self.slots = asyncio.Semaphore(most)

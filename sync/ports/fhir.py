@@ -21,7 +21,7 @@ class FhirServer(Protocol):
     """
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Return the resource as it is now with ``meta.versionId``; None when it never was or is deleted."""
+        """Return the resource as it is now with ``meta.versionId``; None when it never existed or is deleted."""
         ...
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:
@@ -43,9 +43,10 @@ class FhirServer(Protocol):
 
     async def page(self, resource_type: str, link: str | None = None, *, subject: str | None = None) -> FhirPage:
         """
-        List all resources of a type, page by page, never from a cache; of each no more than id and identifiers.
+        List all resources of a type, page by page, never from a cache. A resource has only its id and identifiers.
 
-        What is created or deleted meanwhile may be missing, or be there still: read a resource before judging it.
+        Resources created or deleted during the listing may be missing or still listed: read a resource before judging
+        it.
 
         Parameters
         ----------
@@ -57,7 +58,7 @@ class FhirServer(Protocol):
         Raises
         ------
         FhirRejected
-            The link has expired: begin again.
+            The link has expired: start the listing again.
         ForeignLink
             The service sends us elsewhere.
         """
@@ -65,13 +66,13 @@ class FhirServer(Protocol):
 
     async def find_studies(self, search: StudySearch, link: str | None = None) -> FhirPage:
         """
-        Return a page of the ImagingStudies that a search is for, with what a list shows of each; the newest first.
+        Return a page of the ImagingStudies that match a search, newest first, with the elements that a list shows.
 
         Parameters
         ----------
         link
-            ``following`` of a page of the same search; it is refused unless it leads to a search for ImagingStudies by
-            what `StudySearch` names.
+            ``following`` of a page of the same search. It is refused unless it is a search for ImagingStudies by the
+            parameters of `StudySearch`.
 
         Raises
         ------
@@ -82,7 +83,7 @@ class FhirServer(Protocol):
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """
-        Find what refers to each of the resources, given as ``Type/id``, never from a cache.
+        Find the resources that refer to each of those given as ``Type/id``, never from a cache.
 
         References to deleted resources are found too. A reference without a search parameter in R4, such as
         ``DiagnosticReport.imagingStudy``, is not found, and on Azure only while its target is there.
@@ -90,13 +91,13 @@ class FhirServer(Protocol):
         Returns
         -------
         Mapping
-            For each resource the addresses of those that refer to it; `sync.model.UNSEEN_REFERRER` where the server
-            says no more than that there are some.
+            For each resource, the addresses of the resources that refer to it; `sync.model.UNSEEN_REFERRER` when the
+            server says only that there are some.
         """
         ...
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Return a resource as it last was, deleted since or not; None when it never was or no history is kept."""
+        """Return the last version of a resource, even a deleted one; None if there is none or no history is kept."""
         ...
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
@@ -106,7 +107,7 @@ class FhirServer(Protocol):
         Returns
         -------
         Sequence
-            New version id of each write, in order; None for a DELETE (deleting what is gone is fine).
+            New version id of each write, in order; None for a DELETE (deleting a missing resource is fine).
 
         Raises
         ------
@@ -114,7 +115,7 @@ class FhirServer(Protocol):
             An If-Match failed, or the server reports a conflict. With a server whose transactions are not atomic
             some writes may have been applied.
         FhirRejected
-            400, 404, 422: what was sent is not acceptable.
+            400, 404, 422: the server does not accept the request.
         Throttled, FhirUnavailable
             After the adapter's own short retries.
         """

@@ -1,4 +1,4 @@
-"""What operators see: measurements, history, counts, notifications, events."""
+"""Ports for operators and subscribers: measurements, history, counts, notifications, events."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sync.telemetry.measurements import MetricRow
 
 
 class AuditTrail(Protocol):
-    """What operators did."""
+    """The audit trail of operator actions."""
 
     async def add(self, entry: AuditEntry) -> None:
-        """Keep the entry; one that is equal in all but the reason is replaced, so it may be repeated."""
+        """Store the entry; one that differs only in its reason is replaced, so the call is idempotent."""
         ...
 
     async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most that many, the newest first."""
+        """Return at most that many entries, newest first."""
         ...
 
 
@@ -40,7 +40,7 @@ class StudyHistory(Protocol):
     """The recent processing history of studies, for the dashboard. No work depends on it; a crash may lose an entry."""
 
     async def add(self, event: StudyEvent) -> None:
-        """Keep an event; the same one again is one."""
+        """Store an event. Idempotent: an equal event is stored once."""
         ...
 
     async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
@@ -52,7 +52,7 @@ class StudyHistory(Protocol):
         ...
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most that many events that are older, and return how many; oldest first or not."""
+        """Delete at most that many events that are older, in any order; return their number."""
         ...
 
 
@@ -68,7 +68,7 @@ class MetricHistory(Protocol):
         ...
 
     async def drop(self, rows: Sequence[MetricRow]) -> None:
-        """Delete these rows; one that is gone already is fine."""
+        """Delete these rows; a missing row is fine."""
         ...
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
@@ -77,7 +77,7 @@ class MetricHistory(Protocol):
 
 
 class Outbox(Protocol):
-    """Result events that were not delivered yet; few, unless the topic does not answer."""
+    """Result events that are not delivered yet; there are few unless the topic does not answer."""
 
     async def put(self, event: ResultEvent) -> None:
         """Insert or replace, by id."""
@@ -88,28 +88,28 @@ class Outbox(Protocol):
         ...
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
-        """Return at most that many, in no particular order."""
+        """Return at most that many events, in no particular order."""
         ...
 
 
 class ResultEvents(Protocol):
-    """Where result events go."""
+    """The destination of result events."""
 
     async def publish(self, events: Sequence[ResultEvent]) -> None:
         """
-        Send the events, all or none; sent again, they have the same ids.
+        Send all events or none; events that are sent again have the same ids.
 
         Raises
         ------
         EventsUnavailable
             The topic did not answer.
         EventsRefused
-            It never will take them.
+            The topic refuses them for good.
         """
 
 
 class Counted(enum.Enum):
-    """What is counted without being read."""
+    """The tables whose rows are counted."""
 
     DIRTY = "dirty"
     PROJECTIONS = "projections"
@@ -123,12 +123,12 @@ class Counted(enum.Enum):
 
 
 NEWEST = 3
-"""Letters of a code that a tally names."""
+"""Dead letters of each code that a tally names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterGroup:
-    """The letters of one code: when the first of them came, and the newest few, newest first."""
+    """The dead letters of one code: when the first one was written, and the newest few, newest first."""
 
     oldest: Timestamp
     newest: tuple[DeadLetterEntry, ...]
@@ -142,15 +142,15 @@ class Tally:
     """
     The counts of one page of a table.
 
-    Words: ``studies`` of outstanding studies; ``studies`` and ``instances`` of those in FHIR; codes of dead letters;
-    kinds of drift, without those that are kept on purpose.
+    The keys are ``studies`` for outstanding studies; ``studies`` and ``instances`` for those in FHIR; the codes for
+    dead letters; the kinds for drifts, without those kept on purpose.
     """
 
     counts: Mapping[str, int]
     oldest: Timestamp | None = None
-    """When the page's oldest row came, for outstanding studies and dead letters."""
+    """When the oldest row of the page was written, for outstanding studies and dead letters."""
     groups: Mapping[str, DeadLetterGroup] = field(default_factory=dict)
-    """Of dead letters, by code."""
+    """Groups of dead letters, by code."""
     token: str | None = None
     """Where the next page begins; None at the end of the table."""
 
@@ -187,19 +187,19 @@ def _newest(entries: Iterable[DeadLetterEntry]) -> tuple[DeadLetterEntry, ...]:
 
 
 class Tallies(Protocol):
-    """Counts of rows, a page at a time: small and quick however much the rows hold."""
+    """Counts of rows, a page at a time: small and quick whatever the size of the rows."""
 
     async def page(self, table: Counted, token: str | None = None) -> Tally:
-        """Count about a thousand rows; from the beginning without a token."""
+        """Count about a thousand rows, from the token on or from the beginning."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """
-    What is sent when an alert is raised or cleared: codes and figures, no name and no key.
+    The notification that an alert was raised or cleared: codes and figures, no name and no key.
 
-    ``id`` is the same whenever this notice is sent again; ``alert`` is common to a raising and its clearing.
+    ``id`` stays the same when this notice is sent again; a raised notice and its cleared notice share ``alert``.
     """
 
     id: str
@@ -224,7 +224,7 @@ _NOTICE = TypeAdapter(Notice)
 
 
 class AlertChannel(Protocol):
-    """A way to reach people or programs."""
+    """A channel that delivers notices to people or programs."""
 
     async def send(self, notice: Notice) -> None:
         """
@@ -239,31 +239,31 @@ class AlertChannel(Protocol):
 
 
 class ExportFiles(Protocol):
-    """Files of exports in one container, by name; what stands before the slash names the export."""
+    """Files of exports in one container, by name. The part before the slash names the export."""
 
     async def ensure(self) -> None:
-        """Create the container if it is missing; `StoreUnavailable` where that is refused."""
+        """Create the container if it is missing; `StoreUnavailable` when the store refuses."""
         ...
 
     async def create(self, name: str, path: Path) -> bool:
-        """Copy a file of this machine, whole or not at all; False when there is one of this name, which stays."""
+        """Upload a local file, whole or not at all; False when a file of this name exists, which stays unchanged."""
         ...
 
     async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
         """
-        Copy a file to this machine; False when there is none.
+        Download a file to this machine; False when there is none of this name.
 
         Parameters
         ----------
         start, size
-            First byte and number of bytes to copy, all by default; a file that ends before is `StoreUnavailable`.
+            First byte and number of bytes to copy, all by default; a file that ends earlier raises `StoreUnavailable`.
         """
         ...
 
     def names(self, prefix: str) -> AsyncIterator[str]:
-        """Iterate over the names that begin so."""
+        """Iterate over the names with this prefix."""
         ...
 
     async def remove(self, name: str) -> None:
-        """Delete; a missing file is fine."""
+        """Delete the file; a missing file is fine."""
         ...

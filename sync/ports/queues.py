@@ -18,12 +18,12 @@ class StudyQueue(Protocol):
         """
         Send a message that becomes visible after ``delay`` seconds (at most 7 days).
 
-        ``redelivered``: it takes the place of one that may have been delivered, and ended with its process.
+        ``redelivered``: it replaces a message that may have been delivered to a process that died.
         """
         ...
 
     async def length(self) -> int:
-        """Return about how many messages there are, invisible ones included."""
+        """Return the approximate number of messages, invisible ones included."""
         ...
 
     async def has_visible(self) -> bool:
@@ -32,7 +32,7 @@ class StudyQueue(Protocol):
 
 
 class ObjectQueue(Protocol):
-    """The queue ``objects``, into which Event Grid delivers, and we put what is to be inspected again."""
+    """The queue ``objects``: Event Grid delivers events into it, and the sync sends objects to inspect again."""
 
     async def send(self, text: str, delay: float = 0.0) -> None:
         """
@@ -41,7 +41,7 @@ class ObjectQueue(Protocol):
         Raises
         ------
         MessageTooLarge
-            No queue takes it.
+            The message exceeds the size limit of queues.
         """
         ...
 
@@ -66,7 +66,7 @@ class UndeliveredEvents(Protocol):
     """Event Grid's dead-letter container: blobs with events that it could not deliver."""
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most that many names, of blobs that are not marked; none when there is no container."""
+        """Return at most that many names of blobs that are not marked; none when there is no container."""
         ...
 
     async def read(self, name: str, most: int) -> str | None:
@@ -78,7 +78,7 @@ class UndeliveredEvents(Protocol):
         ...
 
     async def mark(self, name: str) -> None:
-        """Leave the blob, but out of `names`."""
+        """Keep the blob, but leave it out of `names` from now on."""
         ...
 
 
@@ -91,11 +91,11 @@ class QueueDepths(Protocol):
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
         """
-        Return queue name -> when the message that waits first in line was sent; without those where none waits.
+        Return queue name -> when the first waiting message was sent; queues where no message waits are left out.
 
         Parameters
         ----------
         among
-            Names of the queues that are inspected: those that are not empty, by `depths`.
+            Names of the queues to inspect: those that `depths` reports as not empty.
         """
         ...

@@ -2,8 +2,8 @@
 Narrow frozen bundles of ports, one per stage: the type of a function's ``s`` says what the function can touch.
 
 A bundle extends the bundles of the steps that it calls, so that a stage hands its own bundle down as it is, and mypy
-refuses a step that reaches for more than its signature says. `sync.bootstrap` builds one `Services`, which is all of
-them; a function declares the smallest that serves it. ADR 0031 tells why these are classes, not Protocols.
+refuses a step that reaches for more than its signature says. `sync.bootstrap` builds one `Services`, which contains all
+bundles; a function declares the smallest that serves it. ADR 0031 says why these are classes, not Protocols.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from sync.telemetry.telemetry import Telemetry
 
 
 class Clock(Protocol):
-    """The time; tests turn it by hand."""
+    """The current time; tests set it."""
 
     def now(self) -> datetime:
         """Aware, UTC."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that time."""
+        """Return after that many seconds."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Core:
-    """What every step may use."""
+    """The clock, settings, telemetry and caches that every step may use."""
 
     settings: Settings
     clock: Clock
@@ -54,7 +54,7 @@ class Core:
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Core):
-    """Cursors and leases of jobs that go on where they stopped."""
+    """Cursors and leases of resumable jobs."""
 
     cursors: Cursors
 
@@ -78,14 +78,14 @@ class MarkDirty(Core):
 
 @dataclass(frozen=True, kw_only=True)
 class Reject(Announce):
-    """Dead letters, and the events that tell of them."""
+    """Dead letters, and the events that report them."""
 
     dead_letters: DeadLetters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removing(Reject, Jobs):
-    """The ceiling on removals, and the dead letters of what it holds."""
+    """The ceiling on removals, and the dead letters of the removals that it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,12 @@ class Inspect(Core):
 
     objects: ObjectSource
     instances: Mapping[str, InstanceSource] = field(default_factory=dict)
-    """DICOM services by account; an object of any other account is in ``objects``. `sync.dicom.inspect` chooses."""
+    """DICOM services by account; objects of any other account are in ``objects``. `sync.dicom.inspect` chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Core):
-    """What FHIR should hold, and what it holds."""
+    """Expected and actual content of FHIR."""
 
     ledger: Ledger
     projections: Projections
@@ -151,7 +151,7 @@ class ReadFeeds(Ingest, Configured, Jobs):
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(ReadFeeds, Project):
-    """What a replay would do: `sync.replay.preview`."""
+    """A replay's dry run: `sync.replay.preview`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +199,14 @@ class Audited(Core):
 
 @dataclass(frozen=True, kw_only=True)
 class Control(Jobs, Audited):
-    """What operators begin, hold back and acknowledge: rows of table ``cursors``, each recorded."""
+    """Operator actions that start, pause and acknowledge: rows of table ``cursors``, each action audited."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operate(Deliver, Control):
-    """What operators do with dead letters: `sync.dead_letters`."""
+    """Operator actions on dead letters: `sync.dead_letters`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services(Operate, Verify, Preview, ShareWalks, Watch):
-    """All of it, built once a process by `sync.bootstrap`; what serves every page and command."""
+    """All bundles in one, built once per process by `sync.bootstrap`; serves every page and command."""

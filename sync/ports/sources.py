@@ -48,7 +48,7 @@ class ObjectSource(Protocol):
 
 
 class ObjectListing(Protocol):
-    """What is in a container, page by page."""
+    """Lists a container, page by page."""
 
     async def page(self, container: str, *, prefix: str = "", token: str | None = None, size: int = 1000) -> Page:
         """
@@ -59,18 +59,18 @@ class ObjectListing(Protocol):
         Parameters
         ----------
         token
-            Of the page before, None for the first one. It stays good for as long as the container is there.
+            ``token`` of the previous page, None for the first one. It stays valid as long as the container exists.
         size
-            Objects of a page at most; at least 1.
+            Maximum number of objects on a page; at least 1.
 
         Raises
         ------
         SourceGone
-            There is no such container.
+            The container does not exist.
         ForeignSource
             It is not among the configured ones.
         StaleToken
-            The store no longer takes the token: begin again.
+            The store no longer accepts the token: start the listing again.
         SourceUnavailable
             The store did not answer.
         """
@@ -82,14 +82,14 @@ class BlobFeed(Protocol):
 
     def segments(self, start: datetime, end: datetime) -> AsyncIterator[FeedSegment]:
         """
-        Iterate over the segments that begin from ``start`` on and before ``end``, in order, as far as they may be read.
+        Iterate, in order, over the readable segments that begin at or after ``start`` and before ``end``.
 
         Raises
         ------
         FeedMissing
             The account has no change feed.
         FeedMalformed
-            It is not as documented.
+            The feed does not have the documented form.
         SourceUnavailable
             The store did not answer.
         """
@@ -97,7 +97,7 @@ class BlobFeed(Protocol):
 
     def records(self, segment: FeedSegment) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """
-        Iterate over the records of a segment, some at a time; those of a finished one always in the same portions.
+        Iterate over the records of a segment in portions; a finished segment always gives the same portions.
 
         Raises
         ------
@@ -109,10 +109,10 @@ class BlobFeed(Protocol):
 
 class InstanceSource(Protocol):
     """
-    A DICOM service: it tells the attributes of its instances as DICOM JSON. `Services.instances` holds ours by account.
+    A DICOM service that returns attributes of its instances as DICOM JSON. `Services.instances` holds ours by account.
 
-    Its objects are named as `sync.model.ObjectRef`: ``account`` is the service, ``container`` the data partition (empty
-    where there is none), ``name`` what the service calls the instance.
+    An `ObjectRef` names its objects: ``account`` is the service, ``container`` the data partition (empty without any),
+    ``name`` the service's own name of the instance.
     """
 
     @property
@@ -122,25 +122,25 @@ class InstanceSource(Protocol):
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
         """
-        Return what the service says of the instance now.
+        Return the present metadata of the instance.
 
         Raises
         ------
         SourceGone
             There is no such instance.
         SourceUnavailable
-            The service did not answer, refused us, or answered what is no DICOM JSON.
+            The service did not answer, refused us, or answered with something other than DICOM JSON.
         """
         ...
 
     def objects_of(self, study: StudyRef) -> AsyncIterator[ObjectRef]:
         """
-        Iterate over the instances that the service holds of a study now, in no particular order; none is fine.
+        Iterate over the instances of a study that the service holds now, in no particular order; there may be none.
 
         Raises
         ------
         StudyUnlisted
-            At the end: it has more, which it cannot name.
+            Raised at the end: the service holds more instances, which it cannot name.
         SourceUnavailable
             See `metadata`.
         """
@@ -150,14 +150,14 @@ class InstanceSource(Protocol):
 @runtime_checkable
 class RetrievableSource(InstanceSource, Protocol):
     """
-    A DICOM service whose metadata leave out what it takes for invalid, and which gives the instances themselves.
+    A DICOM service that omits attributes it considers invalid from the metadata, and returns whole instances.
 
     An attribute that its metadata lack may still be in the file: Azure's service drops it and warns only the sender.
     """
 
     def content(self, ref: ObjectRef) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """
-        Return the bytes of the instance from its beginning, as they are stored; leaving the block ends the transfer.
+        Return the stored bytes of the instance from its beginning; leaving the block ends the transfer.
 
         Raises
         ------
@@ -171,9 +171,9 @@ class RetrievableSource(InstanceSource, Protocol):
 
 class ChangeFeed(Protocol):
     """
-    What happened to the instances of a DICOM service, in order: the feed of Azure's, version 2.
+    The change feed of a DICOM service, in order; in the form of Azure's change feed, version 2.
 
-    ``state`` and metadata of an entry say what the instance is *now*, when the page is read, not what the entry did.
+    ``state`` and metadata of an entry describe the instance when the page is read, not the change itself.
     """
 
     @property
@@ -185,35 +185,35 @@ class ChangeFeed(Protocol):
         self, *, start: str = "", end: str = "", offset: int = 0, limit: int = 200, metadata: bool = True
     ) -> Sequence[Any]:
         """
-        Return entries of a window of time, by timestamp and sequence, as the service sent them: nothing is checked.
+        Return the entries of a time window, by timestamp and sequence, as the service sent them: nothing is validated.
 
         Parameters
         ----------
         start
             First timestamp, ISO 8601 with an offset; empty: from the beginning.
         end
-            First timestamp that is no longer wanted; empty: to the end.
+            Exclusive end of the window, ISO 8601 with an offset; empty: to the end.
         offset
             Entries of the window to skip.
         limit
-            Entries to return at most, up to 200.
+            Maximum number of entries to return, up to 200.
         metadata
             Whether the entries carry the metadata of their instances.
 
         Raises
         ------
         SourceUnavailable
-            The service did not answer, refused us, or answered no list.
+            The service did not answer, refused us, or did not answer with a list.
         """
         ...
 
 
 class OrthancServer(InstanceSource, Protocol):
-    """An Orthanc: besides metadata it tells what was stored, and what it holds."""
+    """An Orthanc server: besides metadata, it lists its changes and its instances."""
 
     async def changes(self, since: int, limit: int) -> Any:
         """
-        Return the changes after a sequence number as the server sent them: nothing is checked.
+        Return the changes after a sequence number as the server sent them: nothing is validated.
 
         Raises
         ------
@@ -223,13 +223,13 @@ class OrthancServer(InstanceSource, Protocol):
         ...
 
     async def count(self) -> int | None:
-        """Return how many instances it holds; None when it does not say. Raises like `changes`."""
+        """Return the number of instances on the server; None when it does not say. Raises like `changes`."""
         ...
 
     def held(self) -> AsyncIterator[ObjectRef]:
-        """Iterate over all its instances, in no particular order. Raises like `changes`."""
+        """Iterate over all instances of the server, in no particular order. Raises like `changes`."""
         ...
 
     def ref(self, instance: str) -> ObjectRef:
-        """Return the reference of an instance by Orthanc's own id; ValueError when it can be none."""
+        """Return the reference of an instance by Orthanc's own id; ValueError when the text cannot be such an id."""
         ...

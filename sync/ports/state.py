@@ -38,29 +38,29 @@ class Locators(Protocol):
 
     def folder(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """
-        Iterate over the rows of objects whose names are ``folder``, a slash and more without one, in no order.
+        Iterate over the rows of objects directly in ``folder`` (not in its subfolders), in no particular order.
 
-        Gone and unreadable ones included. It reads the partitions of that folder only.
+        Includes objects that are gone or unreadable. Reads only the partitions of that folder.
         """
         ...
 
     async def etags(self, partition: str, most: int) -> Mapping[str, str | None] | None:
         """
-        Return the objects of a partition by row key, in few requests; None where there are more than ``most``.
+        Return the objects of a partition by row key, in few requests; None when there are more than ``most``.
 
-        The value is the object's ETag if it was inspected to the end as it was then, else None.
+        The value is the ETag under which the object was last inspected to the end, None if it was not.
         """
         ...
 
     async def rows(self, partition: str, most: int) -> Sequence[Stored[Locator]] | None:
-        """Return the rows of a partition, in few requests and no order; None where there are more than ``most``."""
+        """Return the rows of a partition, in few requests and any order; None when there are more than ``most``."""
         ...
 
     def below(self, account: str, container: str, folder: str) -> AsyncIterator[Locator]:
         """
-        Iterate over the rows of objects in ``folder`` and all folders below it, in no order.
+        Iterate over the rows of objects in ``folder`` and all its subfolders, in no particular order.
 
-        Gone and unreadable ones included. It reads the whole table, so it is for what happens to folders only.
+        Includes objects that are gone or unreadable. Reads the whole table, so it is only for changes of folders.
         """
         ...
 
@@ -89,21 +89,21 @@ class Ledger(Protocol):
         ...
 
     def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
-        """Iterate over the studies from one key to another, both included, by key: all rows of each, as `read`."""
+        """Iterate, by key, over the studies from one key to another, both included, with all rows of each."""
         ...
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
-        """Return ``order`` of the rows of the study, of any ``most`` of them if there are more, and nothing else."""
+        """Return only ``order`` of the study's rows; of any ``most`` rows if there are more."""
         ...
 
     def entries(self, uid: str, study: StudyRef | None = None) -> AsyncIterator[LedgerEntry]:
         """
-        Iterate over the rows whose study, series or instance has that UID, in no particular order, without attributes.
+        Iterate over the rows whose study, series or instance has that UID, without attributes, in no particular order.
 
         Parameters
         ----------
         study
-            Read only the rows of this study. None reads the whole table, so it is for questions of operators only.
+            Read only the rows of this study. None reads the whole table, so use it only to answer operators.
         """
         ...
 
@@ -119,14 +119,14 @@ class DirtyStudies(Protocol):
         self, study: StudyRef, now: datetime, *, bypass_cache: bool = False, longest_gap: float | None = None
     ) -> bool:
         """
-        Insert the row, or set ``last_marked`` on it, keeping the rest: its attempts show that one failed half-way.
+        Insert the row, or set ``last_marked`` on it and keep the rest: its attempts show that one failed half-way.
 
         Parameters
         ----------
         bypass_cache
-            Compare with FHIR itself next time; a mark without it never takes it away.
+            Read FHIR itself for the next attempt; a later mark without this flag does not clear it.
         longest_gap
-            Of `DirtyStudy`; a mark without it never takes it away, the latest that has one counts.
+            As in `DirtyStudy`. The latest mark that has a value counts; a mark without one does not clear it.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class DirtyStudies(Protocol):
 
 
 class Projections(Protocol):
-    """What we last wrote, one row per study."""
+    """The content that we last wrote to FHIR, one row per study."""
 
     async def read(self, study: StudyRef) -> Stored[Projection] | None:
         """Return the row, or None."""
@@ -164,16 +164,16 @@ class Projections(Protocol):
         ...
 
     async def after(self, key: str, limit: int) -> Sequence[Projection]:
-        """Return the next rows beyond a study key, at most that many, by study key; an empty key is the beginning."""
+        """Return at most that many rows after a study key, by study key; an empty key starts at the beginning."""
         ...
 
     async def find(self, key: str) -> Projection | None:
-        """Return the row by study key alone, which the id of an ImagingStudy of ours holds."""
+        """Return the row by study key alone, which is part of the id of our ImagingStudies."""
         ...
 
 
 class PatientRows(Protocol):
-    """What each study says of its patient, in the partition of the patient key."""
+    """The patient attributes of each study, in the partition of the patient key."""
 
     async def upsert(self, row: PatientRow) -> None:
         """Insert or replace."""
@@ -189,11 +189,11 @@ class PatientRows(Protocol):
 
 
 MOST_BESIDE = 50
-"""Rows that are inserted beside one that is replaced at most."""
+"""Maximum number of rows that are inserted together with one replaced row."""
 
 
 class Cursors(Protocol):
-    """How far each feed, listing and check has come, one row each."""
+    """The position of each feed, listing and check, one row each."""
 
     async def read(self, name: str) -> Stored[Cursor] | None:
         """
@@ -202,7 +202,7 @@ class Cursors(Protocol):
         Raises
         ------
         StoreUnavailable
-            Storage did not answer; that never means "begin at the beginning".
+            Storage did not answer. That never means "start at the beginning".
         """
         ...
 
@@ -212,17 +212,17 @@ class Cursors(Protocol):
 
     async def replace_beside(self, cursor: Cursor, etag: str, new: Sequence[Cursor]) -> str:
         """
-        Replace a row and insert others, all or none; return the new ETag of the first.
+        Replace a row and insert others, all or none; return the new ETag of the replaced row.
 
         Parameters
         ----------
         new
-            Others, at most `MOST_BESIDE`.
+            Rows to insert, at most `MOST_BESIDE`.
 
         Raises
         ------
         StoreConflict
-            Another writer changed the row, or one of the others is there already; nothing was written.
+            Another writer changed the row, or one of the new rows already exists; nothing was written.
         """
         ...
 
@@ -231,7 +231,7 @@ class Cursors(Protocol):
         ...
 
     async def delete_all(self, names: Sequence[str]) -> None:
-        """Delete rows, as few requests as that takes; one that is missing is fine. Not all or none."""
+        """Delete rows in as few requests as possible; a missing row is fine. Not atomic."""
         ...
 
     def all(self) -> AsyncIterator[Cursor]:
@@ -240,10 +240,10 @@ class Cursors(Protocol):
 
 
 class Drifts(Protocol):
-    """What checks found to disagree, by subject; a subject without rows is right, or was never checked."""
+    """The drifts that checks found, by subject. A subject without rows is in step, or was never checked."""
 
     async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
-        """Make these all the rows of the subject, each as `Drift.noted` says."""
+        """Replace the rows of the subject by these, each as `Drift.noted` says."""
         ...
 
     def all(self) -> AsyncIterator[Drift]:
@@ -252,7 +252,7 @@ class Drifts(Protocol):
 
 
 class DeadLetters(Protocol):
-    """Permanent failures, one row a subject."""
+    """Permanent failures, one row per subject."""
 
     async def put(self, letter: DeadLetter) -> bool:
         """
@@ -261,7 +261,7 @@ class DeadLetters(Protocol):
         Returns
         -------
         bool
-            Whether it is a new failure: its subject had no dead letter of this code.
+            Whether the failure is new: its subject had no dead letter of this code.
         """
         ...
 
@@ -285,14 +285,14 @@ class DeadLetters(Protocol):
         self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
     ) -> DeadLetterPage:
         """
-        Return some dead letters, of one code, one kind or of all, without reading the others.
+        Return a page of dead letters, of one code, of one kind or of all, without reading the others.
 
-        The order is no particular one but lasts: every letter that is there all along comes exactly once. A page may
-        be empty though others follow.
+        The order is arbitrary but stable: every dead letter that exists throughout is returned exactly once. A page may
+        be empty although others follow.
 
         Parameters
         ----------
         token
-            Of the page before; None for the first one. An invalid token gives the first page.
+            ``token`` of the previous page; None for the first one. An invalid token gives the first page.
         """
         ...
