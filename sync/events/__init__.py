@@ -1,8 +1,8 @@
 """
 Queue messages as values: Event Grid's blob events become changes, messages of queue ``studies`` become studies.
 
-Text comes in; `Change`, `StudyRef` or a `PermanentError` comes out, and nothing else ever does: a message that could
-raise would be delivered until it is poison. Pure: no request is made.
+Text comes in; a `Change`, a `StudyRef` or a `PermanentError` comes out. Nothing else may be raised: the message would
+be delivered until it is poison. Pure: no request is made.
 """
 
 from __future__ import annotations

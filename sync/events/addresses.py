@@ -1,9 +1,9 @@
 """
 The object that an event names, and whether it may be read.
 
-The URL inside an event is never read from. It is compared with the account that the event claims, so that neither of
-the two can lead a read astray. That the subject holds the blob name as it is, while URLs hold it percent-encoded, is
-what real events show; no page says so.
+The sync never reads from the URL inside an event. It compares the URL with the account that the event claims, so that
+neither can redirect a read. Real events show that the subject holds the blob name as it is while URLs hold it
+percent-encoded; no page of the documentation says so.
 
 Source: Azure Event Grid, "Azure Blob Storage as an Event Grid source".
 """
@@ -28,12 +28,12 @@ _LONGEST_NAME = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What may be read: the account of the DICOM files, the containers in it that are synced, and DICOM services."""
+    """The configured sources: the account of the DICOM files, its synced containers, and the DICOM services."""
 
     account: str
     containers: frozenset[str]
     services: frozenset[str] = frozenset()
-    """Accounts of DICOM services; only a message of ours may name their instances."""
+    """Accounts of DICOM services; only messages that the sync sends itself may name their instances."""
 
 
 def check_account(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> None:
@@ -49,12 +49,12 @@ def check_account(event: Mapping[str, Any], data: Mapping[str, Any], allowed: So
 
 def subject_object(event: Mapping[str, Any], url: Any, allowed: Sources) -> ObjectRef:
     """
-    Return the object that the subject names, which is the truth: samples exist whose URL names another container.
+    Return the object that the subject names. The subject decides: samples exist whose URL names another container.
 
     Raises
     ------
     BadEvent
-        It names none, or a name that was damaged on its way.
+        The subject names no object, or its name was damaged on the way.
     ForeignSource
         Its container is not configured.
     """
@@ -64,15 +64,15 @@ def subject_object(event: Mapping[str, Any], url: Any, allowed: Sources) -> Obje
     if match["container"] not in allowed.containers:
         raise ForeignSource("the event is of another container")
     ref = ObjectRef(account=allowed.account, container=match["container"], name=checked_name(match["name"]))
-    # Event Grid has delivered characters beyond U+FFFF as replacement characters; only the URL can tell that the name
-    # is really so, and looking for a name that does not exist would pass for a deletion.
+    # Event Grid has delivered characters beyond U+FFFF as replacement characters. Only the URL shows whether the name
+    # really contains them; inspecting a name that does not exist would look like a deletion.
     if "\ufffd" in ref.name and not (isinstance(url, str) and url and url_object(url, allowed) == ref):
         raise BadEvent("the subject's blob name was damaged on its way")
     return ref
 
 
 def url_object(url: str, allowed: Sources) -> ObjectRef:
-    """Return the object that a blob or dfs URL names, in whichever container."""
+    """Return the object that a blob or dfs URL names, in any container."""
     container, _, name = _path_in_account(url, allowed).partition("/")
     decoded = unquote(name, errors="surrogateescape")
     return ObjectRef(account=allowed.account, container=unquote(container), name=checked_name(decoded))
@@ -104,7 +104,7 @@ def _path_in_account(url: str, allowed: Sources) -> str:
 
 def checked_name(name: str) -> str:
     """
-    Return the blob name if it can be one; `BadEvent` when not.
+    Return the blob name if it is a possible one; `BadEvent` otherwise.
 
     Dot segments are refused: HTTP clients resolve them, and the request would leave the container that was checked.
     """

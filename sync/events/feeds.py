@@ -1,5 +1,5 @@
 """
-Events of a DICOM service: they only wake the reader of its change feed, which has their order and the metadata.
+Events of a DICOM service: they only wake the reader of its change feed, which has the order and the metadata.
 
 Source: Azure Health Data Services, "DICOM service events".
 """
@@ -24,9 +24,9 @@ def is_of_feed(event: Any) -> bool:
 
 def sequence_of(event: Any) -> int | None:
     """
-    Return the feed sequence that an event of a DICOM service names; None when it names none.
+    Return the feed sequence in an event of a DICOM service; None when there is none.
 
-    Malformed or not, such an event only says that the feed has something to read.
+    Malformed or not, such an event only says that the feed has entries to read.
     """
     with contextlib.suppress(BadEvent):
         data = fields_of(fields_of(event, "event").get("data"), "data")

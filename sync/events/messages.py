@@ -17,14 +17,14 @@ from sync.telemetry.spans import is_traceparent
 
 _MOST_WAITS = 1_000_000
 _LOST = '{"lost": true, '
-"""How a message begins that takes the place of one that a killed process held."""
+"""Prefix of a message that replaces one that a killed process held."""
 
 _REDELIVERED = ', "redelivered": true}'
-"""How a study's message ends that takes the place of one that was delivered before."""
+"""Suffix of a study's message that replaces one that was delivered before."""
 
 
 def hint_message(change: Change) -> str:
-    """Text of a message of ours that hints at the same as a change, and trusts nothing."""
+    """Return the text of a message that repeats a change as a hint, without trusting its ETag or sequence."""
     if change.action is not Action.FOLDER_REMOVED:
         return object_message(change.object)
     moved = {"moved_to": _named(change.moved_to)} if change.moved_to is not None else {}
@@ -32,12 +32,12 @@ def hint_message(change: Change) -> str:
 
 
 def lost_message(change: Change) -> str:
-    """Text of a message of ours that takes the place of one that ended with its process."""
+    """Return the text of a message that replaces one whose process died."""
     return _LOST + hint_message(change).removeprefix("{")
 
 
 def is_lost_message(text: str) -> bool:
-    """Whether a text is one of `lost_message`."""
+    """Whether `lost_message` made the text."""
     return text.startswith(_LOST)
 
 
@@ -47,12 +47,12 @@ def _named(ref: ObjectRef) -> dict[str, str]:
 
 def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: datetime | None = None) -> str:
     """
-    Text of a message of ours in queue ``objects``: inspect this object again, trusting nothing.
+    Return the text of a message of queue ``objects``: inspect this object again, without shortcuts.
 
     Parameters
     ----------
     waited, failing_since
-        How often an outage put it off already, and since when (aware UTC).
+        How often an outage has postponed it already, and since when (aware UTC).
     """
     since = {"failing_since": failing_since.isoformat()} if failing_since else {}
     return json.dumps({"look_again": _named(ref), "waited": postponements, **since})
@@ -60,12 +60,12 @@ def object_message(ref: ObjectRef, *, postponements: int = 0, failing_since: dat
 
 def reinspect_message(message: Mapping[str, Any], allowed: Sources) -> Change:
     """
-    Read a message of ours. Any writer to the queue could have made it up, so it is checked like an event.
+    Read a message of the sync itself. Any writer to the queue may have forged it: it is checked like an event.
 
     Raises
     ------
     BadEvent
-        The message is none that we send.
+        The sync sends no such message.
     ForeignSource
         It names an account or container that is not configured.
     """
@@ -98,9 +98,9 @@ def _allowed(value: Any, allowed: Sources) -> ObjectRef:
 
 def study_message(ref: StudyRef, traceparent: str = "") -> str:
     """
-    Text of the message of queue ``studies`` that names the study; equal studies give equal text.
+    Return the text of the message of queue ``studies`` for the study; equal studies give equal text.
 
-    ``traceparent`` is that of the span that sends it, empty when nothing is traced.
+    ``traceparent`` is the one of the sending span, empty when tracing is off.
     """
     traced = {"traceparent": traceparent} if traceparent else {}
     return json.dumps({"study_instance_uid": ref.study_instance_uid, "partition": ref.partition, **traced})
@@ -111,7 +111,7 @@ class StudyMessage:
     """
     A message of queue ``studies``: the study, and the span that sent it, if it was traced.
 
-    ``redelivered``: it takes the place of a message that was delivered before, see `redelivered_message`.
+    ``redelivered``: it replaces a message that was delivered before; see `redelivered_message`.
     """
 
     study: StudyRef
@@ -140,10 +140,10 @@ def parse_study_message(text: str) -> StudyMessage:
 
 def redelivered_message(text: str) -> str:
     """
-    Return the text of a message that is sent once more in place of one that was delivered.
+    Return the text of the message that replaces one that was delivered before.
 
-    A study's message says so: the delivery may have ended after it wrote to FHIR, so the next one must not trust what
-    is recorded. All other messages stay unchanged.
+    A study's message is marked as redelivered: the delivery may have died after it wrote to FHIR, so the next one must
+    not trust the projection row. All other messages stay unchanged.
     """
     with contextlib.suppress(BadEvent):
         parse_study_message(text)
@@ -152,5 +152,5 @@ def redelivered_message(text: str) -> str:
 
 
 def is_redelivered_message(text: str) -> bool:
-    """Whether a text is a study's message made by `redelivered_message`; it is not parsed for that."""
+    """Whether `redelivered_message` made the text for a study, without parsing it."""
     return text.endswith(_REDELIVERED)

@@ -1,4 +1,4 @@
-"""A queue message, of whatever kind, as changes."""
+"""Reads queue messages of any kind as changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def message_text(content: bytes) -> str:
     """
     Return the text of a queue message: base64, as Event Grid and we send it, or plain.
 
-    JSON of an event or a study is never valid base64, so the two cannot be confused. Bytes that are no text become
+    JSON of an event or a study is never valid base64, so the two cannot be confused. Undecodable bytes become
     replacement characters, which the parsers refuse; nothing is raised.
     """
     with contextlib.suppress(ValueError):  # plain text
@@ -31,35 +31,33 @@ def message_text(content: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectMessage:
-    """What a message of queue ``objects`` holds: changes, errors, and what it says of the DICOM service's feed."""
+    """The content of a message of queue ``objects``: changes, errors, and sequences of the DICOM service's feed."""
 
     changes: Sequence[Change | PermanentError] = ()
     feed_sequences: Sequence[int | None] = ()
-    """Sequences that events of a DICOM service name, None for one that names none: the feed has something to read."""
+    """Sequences in events of a DICOM service, None for an event without one: the feed has entries to read."""
 
 
 def parse_object_message(text: str, allowed: Sources) -> ObjectMessage:
     """
-    Read the events of one queue message: an array, or one bare object, in either schema.
+    Read the events of one queue message: an array or a single object, in either schema.
 
     Parameters
     ----------
     text
         The message, already decoded from base64.
     allowed
-        Account and containers that are configured.
+        The configured account and containers.
 
     Returns
     -------
     ObjectMessage
         The changes, in the order of the message, and an error for each event that is malformed, foreign or of an
-        unsupported type; a message that holds no events at all gives one `BadEvent`, one of ours (`object_message`) its
-        change. Events after which every object is what it was before (the empty file of ``CreateFile`` or
-        ``SftpCreate``, an empty directory, a handshake) give nothing, nor do those of a DICOM service, which only
-        name a sequence.
-        ``BlobRenamed`` gives a creation and a deletion, each where it concerns a configured container;
-        ``BlobTierChanged`` a creation, for what was archived can be read then.
-        Error texts hold no name.
+        unsupported type. A message without any event gives one `BadEvent`; a message of the sync itself
+        (`object_message`) gives its change. Events that change no object (the empty file of ``CreateFile`` or
+        ``SftpCreate``, an empty directory, a handshake) give nothing; events of a DICOM service give only a sequence.
+        ``BlobRenamed`` gives a creation and a deletion, each only for a configured container. ``BlobTierChanged`` gives
+        a creation, because a blob that was archived can be read then. Error texts contain no names.
     """
     try:
         events = events_of(text)
@@ -77,7 +75,7 @@ def parse_message(text: str, allowed: Sources) -> list[Change | PermanentError]:
 
 
 def parse_event(event: Any, allowed: Sources) -> list[Change | PermanentError]:
-    """Read one event, or a record of a change feed, which has the same form; as `parse_message` does."""
+    """Read one event, or a record of a change feed, which has the same form; like `parse_message`."""
     try:
         return list(_changes(fields_of(event, "event"), allowed))
     except PermanentError as problem:
@@ -91,5 +89,5 @@ def _changes(event: Mapping[str, Any], allowed: Sources) -> Iterable[Change]:
 
 
 def message_digest(text: str) -> str:
-    """Name a message in a dead letter without holding any of it: 40 hex digits."""
+    """Return the digest by which a dead letter names a message, without any of its content: 40 hex digits."""
     return digest("message", text)

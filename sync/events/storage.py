@@ -1,8 +1,8 @@
 """
 Event Grid's events of blob storage: what happens to blobs and, with a hierarchical namespace, to directories.
 
-An event is a hint, so most of it is not inspected. What counts is which object to inspect, and its ETag, which saves
-the look when it is known already.
+An event is a hint, so most of it is not read. Only two parts count: the object to inspect, and its ETag, which saves
+the inspection when that ETag is known already.
 
 Source: Azure Event Grid, "Azure Blob Storage as an Event Grid source", in both its schemas; CloudEvents 1.0.
 """
@@ -37,10 +37,10 @@ _IGNORED_TYPES = frozenset(
         "microsoft.eventgrid.subscriptiondeletedevent",
     }
 )
-"""Events after which every object is what it was before."""
+"""Events that change no object."""
 
 _UNFINISHED_APIS = ("CreateFile", "SftpCreate")
-"""Calls that create an empty file; ``FlushWithClose`` and ``SftpCommit`` follow when its content is there."""
+"""Calls that create an empty file; ``FlushWithClose`` and ``SftpCommit`` follow once it has its content."""
 
 _UNSUPPORTED_HINT = (
     "The sync acts on blobs created, deleted, renamed and moved between tiers, and on directories renamed and deleted. "
@@ -51,14 +51,14 @@ _UNSUPPORTED_HINT = (
 
 def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
     """
-    Yield the changes that one event, its keys in lower case, speaks of.
+    Yield the changes that one event reports; its keys are in lower case.
 
     Raises
     ------
     BadEvent
-        It is malformed, or of a type that is not supported.
+        The event is malformed, or its type is not supported.
     ForeignSource
-        It is of an account or container that is not configured.
+        The event's account or container is not configured.
     """
     kind = kind_of(event).removeprefix(_TYPE_PREFIX)
     if kind in _IGNORED_TYPES:
@@ -77,7 +77,7 @@ def storage_changes(event: Mapping[str, Any], allowed: Sources) -> Iterator[Chan
     elif kind == "blobdeleted":
         yield _change(subject_object(event, data.get("url"), allowed), Action.DELETED, event)
     elif kind == "blobtierchanged":
-        # Rehydrated, it can be read at last; anything else is a repeat, which its ETag shows.
+        # A rehydrated blob can be read from now on; any other tier change is a repeat, which its ETag shows.
         yield _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
     elif data.get("api") not in _UNFINISHED_APIS:
         change = _change(subject_object(event, data.get("url"), allowed), Action.CREATED, event, _etag(data))
@@ -92,7 +92,7 @@ def _change(ref: ObjectRef, action: Action, event: Mapping[str, Any], etag: str 
 
 
 def _renamed(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> Iterator[Change]:
-    """Yield the creation of the new name and the deletion of the old one, as far as their containers are ours."""
+    """Yield the creation of the new name and the deletion of the old one, each if its container is configured."""
     source = url_object(text_of(data, "sourceurl"), allowed)
     foreign: ForeignSource | None = None
     try:
@@ -107,9 +107,10 @@ def _renamed(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources
 
 def _moved_folder(event: Mapping[str, Any], data: Mapping[str, Any], allowed: Sources) -> Change:
     """
-    Return the removal of the old folder. Which objects it held the event does not say.
+    Return the removal of the old folder. The event does not list the objects in it.
 
-    Where the old container is not ours nothing is known of them: `BadEvent`, whose hint is a backfill.
+    If the old container is not configured, the ledger has no rows of these objects: `BadEvent`, whose hint is a
+    backfill.
     """
     source = url_object(text_of(data, "sourceurl"), allowed)
     if source.container not in allowed.containers:
@@ -123,6 +124,6 @@ def _moved_folder(event: Mapping[str, Any], data: Mapping[str, Any], allowed: So
 
 
 def _etag(data: Mapping[str, Any]) -> str | None:
-    """Return the ETag without weak mark and quotes; ``eTag`` is in events, ``etag`` in the change feed."""
+    """Return the ETag without weak mark and quotes: ``eTag`` in events, ``etag`` in the change feed."""
     value = data.get("etag")
     return value.strip().removeprefix("W/").strip('"') or None if isinstance(value, str) else None
