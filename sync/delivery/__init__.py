@@ -1,1 +1,1 @@
-"""Queue messages in, pipeline steps out: handlers, backoff and undelivered events."""
+"""Queue messages to pipeline steps: handlers, backoff and undelivered events."""

@@ -1,13 +1,13 @@
 """
 Postpones work during an outage, so that its messages do not become poison.
 
-    FHIR does not answer            the study's dirty row counts the attempt; a message comes later
-    the object store does not       a message of ours takes the event's place; it comes later
-    an operator paused projection   the message goes, the dirty row stays
+    FHIR does not answer            the study's dirty row counts the attempt; a message is sent with a delay
+    the object store does not       a delayed message of ours replaces the event
+    an operator paused projection   the message is dropped, the dirty row stays
 
-The delays grow. Work that an outage delays for longer than ``DICOM_SYNC_DEAD_LETTER_AFTER_SECONDS`` becomes a dead
-letter too, so that operators see it: an outage of hours, or one study to which FHIR always answers 500. It is still
-tried every ten minutes, and the first success clears the dead letter.
+The delays grow. Work that an outage delays for longer than ``DICOM_SYNC_DEAD_LETTER_AFTER_SECONDS`` also becomes a dead
+letter, so that operators see it: an outage of hours, or one study to which FHIR always answers 500. It is still retried
+every ten minutes, and the first success clears the dead letter.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from sync.protocol.optimistic import retry_on_conflict
 from sync.telemetry.instruments import FAILURES
 
 FIRST_BACK_OFF = 5.0
-"""Seconds before what met an outage is tried again; doubles each time."""
+"""Seconds before work that met an outage is retried; doubles each time."""
 
 LONGEST_BACK_OFF = 60.0
-"""Seconds: so long at most does a study stay behind once the FHIR service is back."""
+"""Seconds: the longest delay of a study once the FHIR service is back."""
 
 LONGEST_OBJECT_BACK_OFF = 300.0
-"""Seconds: the same of an object once its store is back."""
+"""Seconds: the longest delay of an object once its store is back."""
 
 SLOW = 600.0
-"""Seconds between two tries of what has exhausted dead_letter_after_seconds."""
+"""Seconds between two attempts of work that has exhausted dead_letter_after_seconds."""
 
 
 async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
     """
-    Note the failure on the dirty row, then send a message for later; either alone is enough to get there.
+    Note the failure on the dirty row, then send a delayed message; either alone ensures the next attempt.
 
-    Idempotent: the study waits longer.
+    Idempotent: a repeat only makes the study wait longer.
 
     Raises
     ------
     TransientError
-        Storage does not answer either, or the row kept changing; deliver again.
+        Storage does not answer either, or the row kept changing; deliver the message again.
     """
 
     async def note_failure() -> float:
@@ -57,7 +57,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
         since = dirty.value.failing_since or s.clock.now()
         out_of_patience = _is_out_of_patience(since, s)
         if out_of_patience:
-            # Before the row is postponed: should its write fail, the redelivery writes the same letter again.
+            # Before the row is postponed: if the row's write fails, the redelivery writes the same dead letter again.
             await dead_letter_study(study, outage, s)
         delay = _delay(attempts, outage, longest=SLOW if out_of_patience else LONGEST_BACK_OFF)
         not_before = s.clock.now() + timedelta(seconds=delay)
@@ -67,7 +67,7 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
         await s.dirty.postpone(waiting, dirty.etag)
         return delay
 
-    # The row first: without it a message that comes too early would trust what a failed attempt left.
+    # The row first: otherwise a message that arrives too early would trust what a failed attempt left.
     delay = await retry_on_conflict(note_failure, subject="a dirty row")
     s.telemetry.measure(FAILURES, code=outage.code)  # before sending: a queue that refuses must not hide the outage
     await s.study_queue.enqueue(study, delay)
@@ -76,9 +76,10 @@ async def postpone(study: StudyRef, outage: TransientError, s: Project) -> None:
 
 async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -> None:
     """
-    Let a message go while projection is paused: the sweeper wakes the study afterwards. Idempotent.
+    Drop a message while projection is paused: the sweeper wakes the study afterwards. Idempotent.
 
-    That an earlier delivery may have died after it wrote is noted on the dirty row, because the message takes it along.
+    An earlier delivery may have died after it wrote. The dropped message was the only sign of that, so the dirty row
+    notes it.
     """
     s.telemetry.event("study.held_back", study=study.key)
     if attempt == 1:
@@ -93,15 +94,15 @@ async def release_while_paused(study: StudyRef, s: MarkDirty, *, attempt: int) -
 
 async def postpone_object(change: Change, outage: TransientError, s: Deliver) -> None:
     """
-    Have an object inspected later, trusting nothing, by a message that takes the place of this one.
+    Send a delayed message that replaces this one and has the object inspected without shortcuts.
 
-    Exactly one message is sent, and it is sent last: otherwise messages would multiply for as long as the outage lasts.
-    So a repeat of this call sends another one; who is delivered again has not sent it.
+    Exactly one message is sent, and it is sent last: otherwise messages would multiply as long as the outage lasts. A
+    repeat of this call sends another one, but a delivery that is repeated has not sent its own.
 
     Raises
     ------
     TransientError
-        The queue does not answer either; deliver this one again.
+        The queue does not answer either; deliver this message again.
     """
     since = change.failing_since or s.clock.now()
     out_of_patience = _is_out_of_patience(since, s)
@@ -117,7 +118,7 @@ async def postpone_object(change: Change, outage: TransientError, s: Deliver) ->
 
 
 async def _show(change: Change, outage: TransientError, s: Ingest) -> None:
-    """Write the dead letter if the state can be written; if not, the next try will."""
+    """Write the dead letter if storage answers; otherwise the next attempt writes it."""
     try:
         await dead_letter_object(change, outage, s)
     except TransientError as failure:
@@ -126,10 +127,10 @@ async def _show(change: Change, outage: TransientError, s: Ingest) -> None:
 
 def due_for_rescue(studies: Sequence[StudyRef], s: Core, *, first: float, longest: float) -> list[StudyRef]:
     """
-    Return the studies that may be enqueued beside a message that another delivery holds, and note that they are.
+    Return the studies that may be enqueued although another delivery holds their message, and note them as enqueued.
 
-    Each may be again ``first`` seconds later, and every further time after twice as long: the holder of the message may
-    live and wait for a service that hangs. A process that starts knows of none.
+    A study may be enqueued again after ``first`` seconds, and after twice as long each further time: the message's
+    holder may be alive and waiting for a service that hangs. A process starts without any such record.
     """
     known = {study: s.caches.rescues[study] for study in studies if study in s.caches.rescues}
     due = [study for study in studies if study not in known or known[study][0] <= s.clock.now()]
@@ -147,7 +148,7 @@ def _is_out_of_patience(since: datetime, s: Core) -> bool:
 
 def _delay(attempts: int, outage: TransientError, *, longest: float) -> float:
     """
-    Seconds to wait: doubling, or what the service asked for if that is longer, up to the longest.
+    Return the seconds to wait: doubling, or the time that the service requested if longer, up to ``longest``.
 
     >>> [_delay(n, TransientError(), longest=60.0) for n in range(1, 6)]
     [5.0, 10.0, 20.0, 40.0, 60.0]

@@ -1,16 +1,16 @@
 """
-Deletions in hand: those that a process has begun, so that those of a killed host are repeated within a minute.
+Records the deletions that a process has begun, so that those of a killed host are repeated within a minute.
 
-    a delete event  ->  the row of this process names its object  ->  ingested  ->  the row names it no more
-    a row that stays as it is for half a minute  ->  a message for each object that it names  ->  the row goes
+    a delete event  ->  the row of this process names its object  ->  ingested  ->  the name is removed from the row
+    a row unchanged for half a minute  ->  a message for each object that it names  ->  the row is deleted
 
 A host that is killed leaves its messages leased for ten minutes. An upload among them is found in the source's listing
-(`sync.delivery.lost_messages`); what was deleted is in no listing, so it is noted before anything else is done with it.
-So is an object that we ourselves ask to be inspected again, because nothing tells whether it is still there. All that a
-process has in hand shares one row and, in a burst, its writes.
+(`sync.delivery.lost_messages`). A deleted object is in no listing, so its deletion is recorded before anything else is
+done. An object that the sync itself asks to inspect again is recorded too, because it may no longer exist. All
+deletions in progress in a process share one row and, in a burst, its writes.
 
-A name serves from the first deletion in hand to the last and never again. Once another process has emptied the row, the
-next write of its owner conflicts, and the owner continues under a new name: so an emptied row may be deleted.
+A row name is used until no deletion is in progress, and never again. Once another process has emptied the row, its
+owner's next write conflicts and the owner continues under a new name, so an emptied row may be deleted.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES
 
 PREFIX = "deletions-in-hand "
-"""How the rows of table ``cursors`` are called."""
+"""Prefix of the names of these rows in table ``cursors``."""
 
 HELD_FOR = timedelta(seconds=30)
-"""Age from which a row is taken for that of a killed process; what a living one has in hand for longer comes twice."""
+"""Age from which a row's process is presumed dead; a slower deletion of a live process is repeated."""
 
 MOST = 400
-"""Deletions that a row names; any more wait for the lease of their message. A process has 128 messages at most."""
+"""Maximum deletions in a row; more wait for the lease of their message. A process has at most 128 messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """What a row names: keys of objects, and messages; nothing once it was emptied."""
+    """The content of a row: keys of objects, and messages; both empty once it was emptied."""
 
     deletions: tuple[str, ...] = ()
 
@@ -54,12 +54,12 @@ _NAMED: RowValue[_Named] = RowValue(_Named)
 @asynccontextmanager
 async def in_hand(changes: Sequence[Change], s: Deliver) -> AsyncIterator[None]:
     """
-    Note the deletions among the changes of one message for the length of the block.
+    Keep the deletions among a message's changes in the row for the length of the block.
 
     Raises
     ------
     StoreUnavailable
-        The row could not be written, so nothing was begun; deliver again.
+        The row could not be written, so nothing was begun; deliver the message again.
     """
     noted = [text for change in changes if (text := _noted(change))]
     if not noted:
@@ -80,7 +80,7 @@ async def in_hand(changes: Sequence[Change], s: Deliver) -> AsyncIterator[None]:
 
 
 def _noted(change: Change) -> str | None:
-    """Return what stands for a change in the row; None for one that a listing shows."""
+    """Return the text that stands for a change in the row; None for an object that a listing shows."""
     if change.action is Action.FOLDER_REMOVED:
         return hint_message(change)
     return str(change.object.key) if change.action is Action.DELETED or change.again else None
@@ -88,9 +88,9 @@ def _noted(change: Change) -> str | None:
 
 async def _write(s: Deliver) -> None:
     """
-    Have the row name what is in hand now.
+    Write the deletions in progress to the row.
 
-    One write at a time: a call that waits for it finds that the next write has taken its deletions along, or failed.
+    One write at a time: a call that waits finds that the next write has included its deletions, or failed.
     """
     held = s.caches.deletions
     mine = held.version
@@ -98,7 +98,7 @@ async def _write(s: Deliver) -> None:
         if held.written >= mine:
             return
         if held.failure is not None and held.failed >= mine:
-            raise held.failure  # what waits for one outage must not wait for it in turn
+            raise held.failure  # callers that wait for the same outage must not wait for it one after another
         version, texts = held.version, sorted(held.counts)[:MOST]
         try:
             await _name(texts, s)
@@ -124,31 +124,32 @@ async def _replace(texts: Sequence[str], s: Jobs) -> None:
     try:
         held.etag = await s.cursors.write(row, held.etag)
     except StoreConflict:
-        # Taken for that of a killed process and emptied, or a write whose answer was lost: never the same name again.
+        # Another process presumed us dead and emptied the row, or a write's answer was lost: never use the same name
+        # again.
         held.name = PREFIX + uuid4().hex
         held.etag = await s.cursors.write(replace(row, name=held.name), None)
 
 
 async def enqueue_lost_deletions(s: Deliver) -> int:
     """
-    Send a message for each deletion that a killed process had in hand. Idempotent: each has its object inspected.
+    Send a message for each deletion that a killed process had begun. Idempotent: each only has an object inspected.
 
     Returns
     -------
     int
-        How many were sent.
+        Number of messages sent.
 
     Raises
     ------
     StoreUnavailable
-        Storage did not answer; what was not reached is as it was.
+        Storage did not answer; rows that were not reached are unchanged.
     """
     latest, sent = s.clock.now() - HELD_FOR, 0
     async for cursor in s.cursors.all():
         if cursor.name.startswith(PREFIX) and (cursor.advanced_at is None or cursor.advanced_at <= latest):
             try:
                 sent += await _send_again(cursor.name, s)
-            except UnreadableRow as refusal:  # it may name deletions, so it stays, and keeps no other row from its turn
+            except UnreadableRow as refusal:  # it may name deletions, so it stays; the other rows are still processed
                 s.telemetry.measure(FAILURES, code=refusal.code)
                 s.telemetry.event(
                     "object.deletions_unreadable", logging.ERROR, code=refusal.code, detail=refusal.detail
@@ -164,17 +165,17 @@ async def _send_again(name: str, s: Deliver) -> int:
         return 0
     named = _NAMED.read(stored.value.position, row=name).deletions
     messages = [message for text in named if (message := await _message(text, s))]
-    # The messages before the row: a crash in between sends them twice, the other order loses them.
+    # The messages before the row: after a crash in between they are sent twice; the other order would lose them.
     for message in messages:
         await s.object_queue.send(message)
-    # Emptied under its ETag: an owner that lives has its deletions of meanwhile kept, and never writes the name again.
+    # Emptied under its ETag: a live owner's newer deletions are kept, and it never writes this name again.
     if await unless_conflict(s.cursors.write(replace(stored.value, position={}), stored.etag)):
         await s.cursors.delete(name)
     return len(messages)
 
 
 async def _message(text: str, s: Locate) -> str | None:
-    """Return the message for what a row names; None when nothing is known of the object, so nothing is left of it."""
+    """Return the message for an entry of a row; None when the object has no row, so nothing of it is left to remove."""
     if text.startswith("{"):
         return text
     located = await s.locators.find(ObjectKey.parse(text))

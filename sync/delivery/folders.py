@@ -1,12 +1,12 @@
 """
-A folder that was deleted or renamed as a whole: every recorded object below it is inspected again.
+Handles a folder that was deleted or renamed as a whole: every recorded object below it is inspected again.
 
     DirectoryDeleted, DirectoryRenamed  ->  rows of table locators below the folder  ->  a message for each old name
                                                                                          and for each new one
 
-One event stands for all files of a directory, and names none of them. What they were is in our own table; what they are
-now each message finds out for itself, so a wrong or stale event harms nothing. Files that were not known yet are found
-by `reconcile`, which lists the container.
+One event stands for all files of a directory and names none of them. Our table of locators knows the files, and each
+message has its object inspected as it is now, so a wrong or stale event is harmless. `reconcile` lists the container
+and finds files that were not known yet.
 
 Source: Azure Event Grid, "Azure Blob Storage as an Event Grid source" (DirectoryDeleted, DirectoryRenamed).
 """
@@ -22,14 +22,14 @@ from sync.model import Change, ObjectRef
 from sync.ports import Deliver, Project
 
 AT_ONCE = 32
-"""Messages that are sent at once."""
+"""Number of messages that are sent concurrently."""
 
 
 async def inspect_folder(change: Change, s: Deliver) -> int:
     """
-    Send a message for each object that was known below a folder, and for each name that it would have after a move.
+    Send a message for each known object below a folder, and for its name after a move.
 
-    Idempotent: a repeat sends the messages once more, and each only has an object inspected as it is then.
+    Idempotent: a repeat sends the messages again, and each only has an object inspected.
 
     Returns
     -------

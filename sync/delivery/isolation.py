@@ -1,17 +1,17 @@
 """
-Deliveries that ended with their process: distinguished from failed ones, and handled alone.
+Distinguishes deliveries that died with their process from failed ones, and handles them one at a time.
 
     a first delivery                              ->  handled at once, beside all others
-    a later one, or one that the sweep sent       ->  is noted as begun, waits for its turn, and is handled
-        it ends                                   ->  the row goes, or counts a failure
-        its process dies                          ->  the row still says "begun" when the message comes again: a death
-    its process died with it twice, in its turn   ->  dead letter poison.crash
-    a poison message whose row counts no failure  ->  the deliveries of others ended it: sent again
+    a later one, or one that the sweep sent       ->  recorded as begun, waits for its turn, is handled
+        it ends                                   ->  the row is deleted, or counts a failure
+        its process dies                          ->  the row still says "begun" at the next delivery: a death
+    its process died twice during its turn        ->  dead letter poison.crash
+    a poison message whose row counts no failure  ->  other deliveries killed the process: sent again
 
-A worker that dies fails whatever it had in flight, up to 128 messages a queue, and the host counts that as a delivery
-of each. One file that ends the process would so bring innocent messages to poison. Those that came before take turns:
-one of them is in progress in a process at any time, so what dies then is very likely the cause. None of this costs a
-first delivery anything.
+A worker that dies fails everything it had in flight, up to 128 messages a queue, and the host counts that as a delivery
+of each. One file that kills the process would thus turn innocent messages into poison messages. Redelivered messages
+therefore take turns: a process handles one of them at a time, so if it dies then, that message is very likely the
+cause. First deliveries cost nothing extra.
 
 Source: Azure Functions host, RpcFunctionInvocationDispatcher (a worker that exits fails all its invocations).
 """
@@ -45,22 +45,22 @@ from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 
 PREFIX = "attempt "
-"""How the rows of table ``cursors`` are called: a hash follows."""
+"""Prefix of the names of these rows in table ``cursors``; a hash follows."""
 
 DEATHS = 2
-"""Times that a process died while a message was handled in its turn, after which it has a dead letter."""
+"""Number of process deaths during a message's turn after which the message is dead-lettered."""
 
 RETURNS = 3
-"""Times that a poison message is sent again because its row counts no failure."""
+"""Maximum number of times that a poison message is sent again because its row counts no failure."""
 
 TURN = 20.0
-"""Seconds that a delivery waits for its turn; then it is handled beside the others, and no death is put down to it."""
+"""Seconds that a delivery waits for its turn; then it is handled beside the others, and no death counts against it."""
 
 LAST = 5.0
-"""Seconds that a delivery lets others go first once a process died with it: most of them get through meanwhile."""
+"""Seconds that a delivery lets others go first after a process died with it: most of them finish meanwhile."""
 
 MARGIN = 60.0
-"""Seconds past the budget of a delivery after which it can no longer be under way."""
+"""Seconds past the budget of a delivery after which it can no longer be running."""
 
 T = TypeVar("T")
 
@@ -68,9 +68,9 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
     """
-    What is on record of the messages of one object or study.
+    The record of the deliveries of one object's or study's messages.
 
-    ``begun`` is message id -> since when, and whether in its turn, of attempts that have not ended.
+    ``begun`` maps the message id of each attempt that has not ended to its start, and whether it had its turn.
     """
 
     begun: Mapping[str, tuple[Timestamp, bool]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Attempts:
 
     @classmethod
     def of(cls, stored: Stored[Cursor] | None) -> Attempts:
-        """Return what a row keeps; nothing where there is none, or one in no form that is known."""
+        """Return the record in a row; an empty one without a row, or if its form is unknown."""
         return ATTEMPTS.read_or(cls(), stored.value.position, row=stored.value.name) if stored is not None else cls()
 
 
@@ -98,7 +98,7 @@ async def deliver_object_message(
     attempt
         1 on first delivery.
     message_id
-        What the queue calls the message; the same in each of its deliveries.
+        The queue's id of the message; the same in each of its deliveries.
 
     Returns
     -------
@@ -147,7 +147,7 @@ async def deliver_study_message(text: str, s: Deliver, *, attempt: int, message_
 async def _in_turn(
     name: str, handle: Callable[[], Awaitable[T]], bury: Callable[[], Awaitable[None]], s: Deliver, *, message_id: str
 ) -> T | None:
-    # Noted while it waits too: what dies then is on record as lost, and no death is put down to it.
+    # Recorded while it waits, too: a delivery that dies then is known as lost, and no death counts against it.
     row = await _begin(name, s, message_id=message_id, in_turn=False)
     if row.deaths:
         await asyncio.sleep(LAST)
@@ -172,7 +172,7 @@ async def _in_turn(
 
 @asynccontextmanager
 async def _turn(s: Core) -> AsyncIterator[bool]:
-    """Wait for the turn, for a while; tell whether it has come."""
+    """Wait for the turn for a limited time; return whether it came."""
     try:
         async with asyncio.timeout(TURN):
             await s.caches.turn.acquire()
@@ -186,12 +186,12 @@ async def _turn(s: Core) -> AsyncIterator[bool]:
 
 
 async def _begin(name: str, s: Deliver, *, message_id: str, in_turn: bool) -> Attempts:
-    """Note that an attempt begins, and count as deaths those that will never end."""
+    """Record that an attempt begins, and count attempts that can no longer end as deaths."""
 
     async def note() -> Attempts:
         stored = await s.cursors.read(name)
         before, now = Attempts.of(stored), s.clock.now()
-        # A message comes again only once its delivery has ended; another message's may still be under way.
+        # A message is redelivered only after its delivery has ended; another message's delivery may still be running.
         ended = {message for message, (at, _) in before.begun.items() if message == message_id or _is_over(at, now, s)}
         deaths = before.deaths + sum(before.begun[message][1] for message in ended)
         going_on = {message: attempt for message, attempt in before.begun.items() if message not in ended}
@@ -208,7 +208,7 @@ def _is_over(began: datetime, now: datetime, s: Core) -> bool:
 
 
 async def _end(name: str, s: Deliver, *, message_id: str, failures: int = 0) -> None:
-    """Note that the attempt ended, as far as storage lets us: what is not noted counts as a death."""
+    """Record that the attempt ended, if storage answers: an end that is not recorded counts as a death."""
 
     async def note() -> None:
         stored = await s.cursors.read(name)
@@ -237,7 +237,7 @@ def _cursor(name: str, row: Attempts, s: Core) -> Cursor:
 
 async def deliver_poison_object(text: str, sources: Sources, s: Deliver) -> None:
     """
-    Send a poison message of ``objects`` again if its deliveries were only lost, else write its dead letters.
+    Send a poison message of ``objects`` again if its deliveries only died, else write its dead letters.
 
     Idempotent: a message that is sent twice has its objects inspected twice.
 
@@ -263,7 +263,7 @@ async def deliver_poison_object(text: str, sources: Sources, s: Deliver) -> None
 
 async def deliver_poison_study(text: str, s: Deliver) -> None:
     """
-    Send a poison message of ``studies`` again if its deliveries were only lost, else write its dead letter.
+    Send a poison message of ``studies`` again if its deliveries only died, else write its dead letter.
 
     Idempotent.
 
@@ -288,7 +288,7 @@ async def deliver_poison_study(text: str, s: Deliver) -> None:
 
 
 async def _lost(name: str, s: Jobs) -> Attempts | None:
-    """Return what is on record of a message whose deliveries ended with their process; None if one failed."""
+    """Return the record of a message whose deliveries all died with their process; None if one failed."""
     async with only_sync_errors():
         stored = await s.cursors.read(name)
     row = Attempts.of(stored)
@@ -296,12 +296,12 @@ async def _lost(name: str, s: Jobs) -> Attempts | None:
 
 
 async def _returned(name: str, s: Deliver) -> None:
-    """Count that it was sent again. After sending: if this is lost, it is sent once more than it should."""
+    """Count that it was sent again. After sending: if this write is lost, the message is sent once too often."""
 
     async def note() -> int:
         stored = await s.cursors.read(name)
         row = Attempts.of(stored)
-        # What began as the poison message has ended: its process died.
+        # The attempt that began with this poison message has ended: its process died.
         deaths = row.deaths + sum(in_turn for _, in_turn in row.begun.values())
         row = replace(row, begun={}, deaths=deaths, returns=row.returns + 1)
         await s.cursors.write(_cursor(name, row, s), stored.etag if stored is not None else None)
@@ -316,7 +316,7 @@ async def _returned(name: str, s: Deliver) -> None:
 
 
 def _object_name(text: str, sources: Sources) -> str:
-    """Return the name for all messages of the same objects, ours and those of Event Grid."""
+    """Return the row's name for all messages of the same objects, ours and those of Event Grid."""
     keys = [str(change.object.key) if isinstance(change, Change) else text for change in parse_message(text, sources)]
     return PREFIX + digest("objects", *keys)
 

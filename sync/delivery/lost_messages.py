@@ -1,12 +1,12 @@
 """
-Objects whose message a killed host holds: inspected within a minute, not when its lease ends.
+Finds objects whose message a killed host holds, so that they are inspected within a minute, not when the lease ends.
 
 A host that is killed leaves its messages leased for ten minutes. A study among them has a dirty row, by which the sweep
-enqueues it again; an object has nothing but its message. So when the queue of objects holds messages and none of them
-waits for a worker, the source is listed: what it has received within the length of a lease, and the sync has not seen,
-is enqueued once more. Messages that an outage has delayed look the same, so this is done a few times in the length of a
-lease at most; what is left then waits for its lease, and the log says so. A deletion leaves nothing to list:
-`sync.delivery.deletions` finds it.
+enqueues it again; an object has only its message. So when the queue of objects holds messages and none of them waits
+for a worker, the source is listed: objects that arrived within the length of a lease and that the sync has not seen are
+enqueued again. Messages that an outage has delayed look the same, so the source is listed only a few times in the
+length of a lease; objects that are still missing then wait for the lease to end, and the log says so. A deleted object
+is in no listing: `sync.delivery.deletions` finds it.
 
 Source: Azure Storage queue trigger, "Poison messages" (a lease of ten minutes, renewed while the host lives).
 """
@@ -35,20 +35,20 @@ from sync.protocol.row_values import RowValue
 CURSOR = "lost object messages"
 
 LEASE = timedelta(minutes=10)
-"""Time after which the host's queue gives a message back by itself."""
+"""Time after which the queue delivers a killed host's message again by itself."""
 
 SETTLING = timedelta(seconds=20)
-"""Age from which an unseen object is taken for lost: a delivery takes less."""
+"""Age from which an unseen object counts as lost: a delivery takes less time."""
 
 ROUNDS = 4
-"""Times in the length of a lease that the source is listed from its beginning."""
+"""How often the source is listed from its beginning within the length of a lease."""
 
 PAGES = 20
-"""Pages that one call lists; the next call continues there."""
+"""Pages that one call lists; the next call continues."""
 
 MOST = 256
 """
-Objects that one call enqueues, about what two killed hosts held: delayed messages of an outage must not multiply.
+Objects that one call enqueues, about as many as two killed hosts held: messages delayed by an outage must not multiply.
 """
 
 _AT_ONCE = 32
@@ -58,15 +58,15 @@ _SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stand:
     """
-    Where listing stands: the container, None between two rounds, and the token of its next page.
+    Position of the listing: the container (None between two rounds) and the token of its next page.
 
-    ``rounds`` are when the last ones began; ``told``: that there were enough of them has been logged.
+    ``rounds`` are the times at which the last rounds began; ``told``: the log says that there were enough of them.
     """
 
     container: int | None = None
     token: str | None = None
     passed: Passed = field(default_factory=Passed)
-    """Tokens of the container until here."""
+    """Tokens of the container so far."""
     rounds: tuple[Timestamp, ...] = ()
     told: bool = False
 
@@ -78,13 +78,13 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
     """
     Enqueue recent objects that the sync has not seen while all messages of the queue are leased or delayed.
 
-    The deletions that a killed process had in hand are enqueued too, whatever the queue looks like. Idempotent: an
-    object that is inspected twice stays as it is. One worker at a time.
+    Deletions that a killed process had begun are enqueued too, whatever the state of the queue. Idempotent: inspecting
+    an object twice changes nothing. One worker at a time.
 
     Returns
     -------
     int
-        How many were enqueued.
+        Number of objects enqueued.
 
     Raises
     ------
@@ -92,7 +92,7 @@ async def enqueue_lost_objects(s: Deliver, queues: QueueDepths, listing: ObjectL
         Storage or the source did not answer.
     """
     if await s.object_queue.is_empty():
-        return 0  # a killed host holds none, because its messages count as long as they are leased
+        return 0  # no killed host holds any, because messages count as long as they are leased
     deletions = await enqueue_lost_deletions(s)
     if not s.settings.containers or OBJECTS_QUEUE in await queues.oldest([OBJECTS_QUEUE]):
         return deletions
@@ -112,7 +112,7 @@ async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
                 await lease.note(_STAND.write(replace(before, told=True)))
             return 0
         stand, enqueued = await _list_on(stand, began, s, listing)
-        # Only now: whatever a crash leaves out here is listed again.
+        # Only now: after a crash before this line, the page is listed again.
         await lease.advance(_STAND.write(stand))
     if enqueued:
         s.telemetry.event("object.swept", objects=enqueued, more=str(enqueued >= MOST).lower())
@@ -120,7 +120,7 @@ async def _enqueue_listed(s: Deliver, listing: ObjectListing) -> int:
 
 
 def _begun(stand: _Stand, now: datetime) -> _Stand | None:
-    """Return where to list on; None when enough rounds were made in the length of a lease."""
+    """Return where to continue the listing; None after enough rounds in the length of a lease."""
     rounds = tuple(began for began in stand.rounds if now - began < LEASE)
     if stand.container is not None and rounds:
         return replace(stand, rounds=rounds)
@@ -144,7 +144,7 @@ async def _list_on(stand: _Stand, now: datetime, s: Deliver, listing: ObjectList
             await s.object_queue.send(lost_message(Change(object=listed.object, action=Action.CREATED)))
         enqueued += len(lost)
         if enqueued >= MOST:
-            break  # the same page once more, when these have been inspected
+            break  # the same page again, once these have been inspected
         place, token, passed = (place, page.token, onward) if page.token is not None else (place + 1, None, Passed())
     return _Stand(container=place, token=token, passed=passed, rounds=stand.rounds), enqueued
 
@@ -161,7 +161,7 @@ async def _lost(objects: Sequence[ListedObject], now: datetime, s: Deliver) -> S
 
 
 async def _is_seen(listed: ListedObject, s: Locate) -> bool:
-    """Return whether the object was inspected as it is listed, or waits for an operator."""
+    """Return whether the object was inspected in its listed state, or waits for an operator."""
     stored = await s.locators.read(listed.object)
     if stored is None:
         return False

@@ -1,12 +1,12 @@
 """
-Events that Event Grid could not deliver, read back from its dead-letter container.
+Recovers events that Event Grid could not deliver from its dead-letter container.
 
-    a blob: an array of events, as they would have come, with why and how often    one queue message for each object
-                                                                                   a dead letter for what is no event
-                                                                                   then the blob goes
+    a blob: an array of events with reason and attempts  ->  one queue message for each object
+                                                             a dead letter for each unreadable entry
+                                                             then the blob is deleted
 
-An event is a hint, so one that comes days late is as good as any: its object is inspected as it is now. The blob goes
-last; dying before that has its objects inspected once more. A blob that holds no events at all stays, marked.
+An event is a hint, so one that arrives days late is as good as any: its object is inspected as it is now. The blob is
+deleted last; after a crash before that, its objects are inspected once more. A blob without any event stays, marked.
 
 Source: Azure Event Grid, "Dead letter and retry policies" (``deadLetterReason`` and its companions stand beside the
 event's own attributes, in both schemas).
@@ -26,13 +26,13 @@ from sync.ports import Deliver, UndeliveredEvents
 from sync.protocol.dead_letters import dead_letter_message
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes of a blob that is read; Event Grid's batches are of one megabyte at most."""
+"""Bytes of a blob that are read; Event Grid's batches have at most one megabyte."""
 
 MOST = 1000
-"""Blobs of one run."""
+"""Blobs that one run reads."""
 
 _PLAIN = re.compile(r"[A-Za-z]{1,40}")
-"""Events of a DICOM service only say that its feed has something new; the feed is read anyway."""
+"""Events of a DICOM service only say that its feed has new entries; the feed is read anyway."""
 
 
 async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
@@ -42,12 +42,12 @@ async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, 
     Returns
     -------
     int
-        How many objects.
+        Number of objects.
 
     Raises
     ------
     StoreUnavailable
-        Storage did not answer; blobs that were not reached are as they were.
+        Storage did not answer; blobs that were not reached are unchanged.
     """
     recovered = 0
     for name in await lost.names(MOST):
@@ -74,7 +74,7 @@ async def _recover(name: str, text: str, lost: UndeliveredEvents, sources: Sourc
 
 
 def _events(text: str) -> list[Any] | None:
-    """Return the events of a blob, an array or one of them; None when it is no such thing."""
+    """Return the events of a blob, which holds an array of them or one; None for any other content."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -95,6 +95,6 @@ async def _reinspect(event: Any, sources: Sources, s: Deliver) -> int:
 
 
 async def recover_if_any(lost: UndeliveredEvents | None, sources: Sources, s: Deliver) -> None:
-    """Do it where a container is configured; raises as `recover_undelivered_events` does."""
+    """Recover undelivered events if a container is configured; raises like `recover_undelivered_events`."""
     if lost is not None:
         await recover_undelivered_events(lost, sources, s)

@@ -1,9 +1,9 @@
 """
-A delivery that outlives its budget is cut off, counted and delivered again.
+Cancels a delivery that exceeds its time budget; it is counted and delivered again.
 
-A delivery that waits for an answer that never comes, or for an outcome that nothing resolves, would hold its
-message for as long as the process lives: the host renews its lease for ever, and nothing reports it. Cut off, it is an
-outage like any other, for everything that a delivery does is idempotent.
+A delivery that waits for an answer that never comes, or for a future that nothing resolves, would hold its message as
+long as the process lives: the host renews its lease for ever, and nothing reports it. Cancelled, it is an outage like
+any other, because everything that a delivery does is idempotent.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 async def within_budget(work: Awaitable[T], s: Core) -> T:
     """
-    Await the work of one delivery, for as long as ``DICOM_SYNC_DELIVERY_BUDGET_SECONDS`` allows.
+    Await the work of one delivery, for at most ``DICOM_SYNC_DELIVERY_BUDGET_SECONDS``.
 
     Raises
     ------
     DeliveryTooLong
-        It took longer and was cancelled; deliver it again.
+        The work took longer and was cancelled; deliver the message again.
     """
     seconds = s.settings.delivery_budget_seconds
     try:
