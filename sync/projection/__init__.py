@@ -1,8 +1,9 @@
 """
-Compares one study's resources with what FHIR holds: what to write, and what to record of it.
+Compares one study's resources with those in FHIR, writes the difference and records it.
 
-The pipeline decides when; here is what. Two ways to know what FHIR holds: use the cached projection (the usual case, no
-request) or read the server (after a redelivery, a conflict, a failure). Both are read before the ledger.
+The pipeline decides when to write, this package what to write. FHIR's state is known from the cached projection (the
+usual case, no request) or read from the server (after a redelivery, a conflict, a failure). Either is read before the
+ledger.
 """
 
 from __future__ import annotations

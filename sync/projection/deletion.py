@@ -1,11 +1,11 @@
 """
 Deletes resources that the sync created, unless others refer to them.
 
-    ask what refers to it  ->  delete  ->  ask once more  ->  put back what was referred to in between
+    search for referrers  ->  delete  ->  search again  ->  put back what was referred to in between
 
 Servers with referential integrity refuse such a deletion by themselves; Azure's and many others do not, and no server
-fences a DELETE. So a reference that others write before the deletion is honoured on every server. What they write after
-it refers to a resource that they could have known to be gone.
+fences a DELETE. So a reference that another system writes before the deletion is honoured on every server. A reference
+written after it points to a resource that its writer could have known to be gone.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from sync.ports import Compare
 
 async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence[str]:
     """
-    Delete resources that nothing refers to but what goes with them. Idempotent.
+    Delete resources to which nothing refers except resources deleted with them. Idempotent.
 
     Parameters
     ----------
     references
-        What is to go, as ``Type/id``; each before what it refers to.
+        Resources to delete, as ``Type/id``; each before those that it refers to.
 
     Returns
     -------
     Sequence
-        What stays, because others refer to it.
+        The resources that stay, because others refer to them.
 
     Raises
     ------
     TransientError
-        FHIR did not answer. What a reference that came during the deletion needs is then left to the next attempt.
+        FHIR did not answer. The next attempt then puts back what was referred to during the deletion.
     """
     going = _free(await s.fhir.referrers(references))
     to_delete = [reference for reference in references if reference in going]
@@ -43,7 +43,7 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
         return list(references)
     held = dict(zip(to_delete, await s.fhir.read_all(to_delete), strict=True))
     deleted = await _delete(to_delete, s)
-    # asked again after the deletion: a reference that was written before it is seen now, and its target comes back
+    # Search again after the deletion: a reference that was written before it is seen now, and its target is put back.
     again = deleted and {reference for reference, referrers in (await s.fhir.referrers(deleted)).items() if referrers}
     back = [write for reference in again or () if (write := _put_back(held[reference])) is not None]
     if back:
@@ -54,9 +54,9 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
 
 async def put_back_if_referenced(reference: str, s: Compare) -> bool:
     """
-    Put back a resource that is gone though others refer to it; True if it was put back. Idempotent.
+    Put back a deleted resource to which others refer; return whether it was put back. Idempotent.
 
-    An attempt that died between its deletion and its second question leaves this to the next one.
+    An attempt that died between its deletion and its second search leaves this to the next attempt.
     """
     if not (await s.fhir.referrers([reference]))[reference]:
         return False
@@ -68,7 +68,7 @@ async def put_back_if_referenced(reference: str, s: Compare) -> bool:
 
 
 def _free(referrers: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Return what nothing refers to but what is free itself."""
+    """Return the resources to which nothing refers except resources that are themselves free."""
     free = frozenset(referrers)
     while referred := {reference for reference in free if referrers[reference] - free}:
         free -= referred
@@ -76,7 +76,7 @@ def _free(referrers: Mapping[str, frozenset[str]]) -> frozenset[str]:
 
 
 async def _delete(references: Sequence[str], s: Compare) -> Sequence[str]:
-    """Delete in one Bundle where the server allows it, else one by one; return what was deleted."""
+    """Delete in one Bundle if the server allows it, else one by one; return the deleted resources."""
     try:
         await s.fhir.transact([_deletion(reference) for reference in references])
     except (FhirConflict, FhirRejected):

@@ -1,9 +1,9 @@
 """
-Resources that single instances produce (reports, doses, measurements): written, repaired, deleted with their instance.
+Writes, repairs and deletes the resources that single instances produce: reports, doses, measurements.
 
-They are built from the study's rows like everything else. The projection row names each one before it is first written
-and never forgets one, because an attempt that died, or lost a race, may have written any of them. So the row alone
-identifies all derived resources of a study in FHIR, and no other resource is ever touched.
+They are built from the study's rows like all other resources. The projection row names each one before it is first
+written and never forgets one, because an attempt that died, or lost a race, may have written any of them. So the row
+alone identifies all derived resources of a study in FHIR, and no other resource is ever touched.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sync.projection.deletion import delete_unreferenced
 _REFERRING_FIRST = ("DocumentReference", "DiagnosticReport", "Observation")
 
 RETRACTED = "entered-in-error"
-"""Status, of all these types, of what is not true (R4): for a resource that others keep us from deleting."""
+"""R4 status, shared by all these types, of content that is not true: for a resource that references of others keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedChanges:
-    """What to write, what has to go (as ``Type/id``), and what the projection row says of them all then."""
+    """The writes, the resources to delete (as ``Type/id``), and the projection row's entries afterwards."""
 
     writes: Sequence[FhirWrite]
     gone: Sequence[str]
@@ -33,12 +33,12 @@ class DerivedChanges:
 
 
 def reference_to(resource: Resource) -> str:
-    """Relative reference, ``Type/id``."""
+    """Return the relative reference, ``Type/id``."""
     return f"{resource['resourceType']}/{resource['id']}"
 
 
 def noted(recorded: Mapping[str, str], expected: Iterable[Resource]) -> Mapping[str, str]:
-    """Return what the row has to know before anything is written: all that it knew, and a name for what is new."""
+    """Return the entries that the row must hold before any write: all earlier ones, and the names of new resources."""
     return {**dict.fromkeys(map(reference_to, expected), ""), **recorded}
 
 
@@ -46,16 +46,17 @@ async def compare_derived(
     expected: Sequence[Resource], recorded: Mapping[str, str], s: Compare, *, trust: bool
 ) -> DerivedChanges:
     """
-    Compare with what FHIR holds. Only reads.
+    Compare the expected resources with those in FHIR. Only reads.
 
     Parameters
     ----------
     expected
         All derived resources of the study, each before those that refer to it.
     recorded
-        What the projection row said of them when the attempt began.
+        The projection row's entries when the attempt began.
     trust
-        Whether that may stand for the server: then only what is to be updated is read, to keep elements of others.
+        Whether to trust ``recorded`` instead of reading the server; then only resources to update are read, to keep
+        elements of others.
     """
     hashes = {reference_to(resource): content_hash(resource) for resource in expected}
     changed = [reference for reference, digest in hashes.items() if recorded.get(reference) != digest]
@@ -72,7 +73,7 @@ async def compare_derived(
 
 
 def _referring_first(reference: str) -> tuple[int, int, str]:
-    """Order in which nothing goes before what refers to it; a part has a longer id than its group."""
+    """Order resources for deletion, each after those that refer to it; a part has a longer id than its group."""
     return _REFERRING_FIRST.index(reference.partition("/")[0]), len(reference), reference
 
 

@@ -1,9 +1,8 @@
 """
-What projecting a study would write, without writing anything.
+Predicts what projecting a study would write, without writing anything.
 
-The ordinary pass runs on ports that read the real world and keep every write to themselves. So whatever decides in
-`sync.projection` and `sync.projection.patient` decides here too: a check can neither know less than the sync nor
-disagree with it.
+The ordinary projection runs on ports that read the real services and keep every write to themselves. So the code that
+decides in `sync.projection` decides here too: a check can neither know less than the sync nor disagree with it.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ from sync.projection import read_fhir_state, write_study
 from sync.telemetry.telemetry import Telemetry
 
 _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
-"""Types whose removal a server may refuse, because others refer to them; the sync then leaves what has to stay."""
+"""Types whose removal a server may refuse because others refer to them; the sync then leaves those resources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
     """
-    What one attempt would do.
+    The writes and removals of one attempt.
 
-    It would send ``writes`` and try ``removals``. ``held`` is every resource that it read, by type and id; None when
-    there is none. ``record`` is the study's present projection row, ``after`` the one that it would write (None: no
-    change).
+    The attempt would send ``writes`` and try ``removals``. ``held`` maps type and id of every resource that it read to
+    the resource, None if it does not exist. ``record`` is the study's present projection row, ``after`` the row that
+    the attempt would write (None: no change).
     """
 
     study: StudyRef
@@ -65,16 +64,16 @@ async def dry_run_study(
     rows: Sequence[LedgerRow] | None = None,
 ) -> DryRun:
     """
-    Find out what projecting the study now, trusting no record, would write. Only reads.
+    Return what projecting the study now, without the cached projection, would write. Only reads.
 
     Parameters
     ----------
     fhir
-        The service to compare with; None for the real one. An empty one gives all that the study consists of.
+        The service to compare with; None for the real one. An empty service yields all resources of the study.
     record
         The study's projection row, if it was read just now; None: it is read here.
     rows
-        Those of the ledger, if they were read just now and ``fhir`` is not the real one; None: they are read here.
+        The ledger's rows, if they were read just now and ``fhir`` is not the real service; None: they are read here.
 
     Raises
     ------
@@ -89,7 +88,8 @@ async def dry_run_study(
         s,
         fhir=watched,
         projections=projections,
-        # Read after the real service, rows are newer than what they are compared with; of another one nothing is older.
+        # Rows are read after the real service, so that they are never older than its state; other services have no such
+        # order.
         patients=_PatientRowsApart(s.patients, once=fhir is not None),
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
@@ -113,7 +113,7 @@ async def dry_run_study(
 
 @dataclass
 class ReadOnlyFhir(FhirServer):
-    """A FHIR service that is read and never written; it remembers what was seen and what would be written."""
+    """A FHIR service that is read and never written; it records the resources read and the writes requested."""
 
     server: FhirServer
     writes: list[FhirWrite] = field(default_factory=list)
@@ -166,12 +166,12 @@ class ReadOnlyFhir(FhirServer):
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
         """
-        Keep the writes; nothing reaches the service.
+        Record the writes; nothing reaches the service.
 
         Raises
         ------
         FhirConflict
-            A removal by itself counts as refused, as when others refer to the resource: what the sync does then shows
+            A removal by itself counts as refused, as if others referred to the resource: the sync's reaction shows
             whether anything is left to do.
         """
         deletions = [write for write in writes if write.resource is None]
@@ -210,12 +210,12 @@ class _Unwritten(Projections):
 
 class _PatientRowsApart(PatientRows):
     """
-    Rows of the real table with the changes of one attempt over them.
+    The real table's rows, overlaid with the changes of one attempt.
 
     Parameters
     ----------
     once
-        Whether rows that were read stay as they are, for an attempt asks for them up to three times.
+        Whether to read rows only once, because an attempt requests them up to three times.
     """
 
     def __init__(self, real: PatientRows, *, once: bool) -> None:

@@ -1,4 +1,4 @@
-"""The beginning of an attempt to project a study: its record, and what FHIR holds."""
+"""The beginning of an attempt to project a study: reads its record and the state of FHIR."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sync.ports import Compare, Core
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """
-    The ImagingStudy as FHIR holds it, as far as we know.
+    The ImagingStudy in FHIR, as far as it is known.
 
-    Both None: there is none. Only ``resource`` None: known from the projection row only. Only ``version`` None: the
-    server keeps no versions.
+    Both fields None: FHIR has none. Only ``resource`` None: it is known from the projection row only. Only ``version``
+    None: the server keeps no versions.
     """
 
     resource_id: str
     adopted: bool = False
     taken_over: bool = False
-    """Whether DICOM Cast made it, which is switched off."""
+    """Whether DICOM Cast, now switched off, created it."""
     notes: frozenset[str] = frozenset()
-    """Texts of notes that are no longer of use."""
+    """Texts of notes that are obsolete."""
     version: str | None = None
     resource: Resource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectionAttempt:
-    """One attempt over a study; ``trust`` is whether the record may stand for the server."""
+    """One attempt to project a study; ``trust``: whether the record may replace reading the server."""
 
     study: StudyRef
     held: Held
@@ -42,17 +42,17 @@ class ProjectionAttempt:
 
     @property
     def before(self) -> Projection | None:
-        """What the record said when the attempt began."""
+        """The record when the attempt began."""
         return self.recorded.value if self.recorded else None
 
     def is_interrupted(self, *, instances: bool) -> bool:
         """
-        Return whether an attempt may have died after it deleted and before it recorded that.
+        Return whether an attempt may have died after a deletion and before recording it.
 
         Parameters
         ----------
         instances
-            Whether the study has any now: a removal that is recorded says that it had none then, too.
+            Whether the study has any now: a recorded removal says that it had none before, either.
         """
         before = self.before
         return (
@@ -61,21 +61,21 @@ class ProjectionAttempt:
 
     @property
     def elements(self) -> frozenset[str]:
-        """Elements of the ImagingStudy that we wrote, as far as we know."""
+        """Elements of the ImagingStudy that we wrote, as far as the record says."""
         return self.recorded.value.elements if self.recorded else frozenset()
 
     @property
     def derived(self) -> Mapping[str, str]:
-        """Derived resources that the record knows of."""
+        """Derived resources in the record."""
         return self.recorded.value.derived if self.recorded else {}
 
 
 async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, s: Compare, *, trust: bool) -> Held:
     """
-    Return what FHIR holds of the study, from the record or from the server. Only reads; idempotent.
+    Return the study's state in FHIR, from the record or from the server. Only reads; idempotent.
 
-    A study without a usable record is looked up by identifier once: a resource of another system is adopted. An
-    adopted one is read each time, because its owner keeps writing it.
+    A study without a usable record is searched for by identifier once; a resource of another system is adopted. An
+    adopted resource is read each time, because its owner may change it.
 
     Raises
     ------
@@ -94,7 +94,7 @@ async def read_fhir_state(study: StudyRef, recorded: Stored[Projection] | None, 
 
 
 def held_as(study: StudyRef, resource: Resource) -> Held:
-    """Return what is held, given the resource; one with another id belongs to another system."""
+    """Return the state for a resource; one with an id that is not ours belongs to another system."""
     return Held(
         resource_id=resource["id"],
         adopted=resource["id"] != study_id(study),
@@ -110,7 +110,7 @@ def _perhaps_taken_over(held: Held, s: Core, *, recorded: bool = False) -> Held:
 
 
 def _is_sufficient(projection: Projection) -> bool:
-    """Whether the record can stand for the server: it must not have another owner, and a version if it is there."""
+    """Whether the record can replace reading the server: we own the resource and, if it exists, know its version."""
     return not projection.adopted and (projection.version is not None or projection.instances == 0)
 
 

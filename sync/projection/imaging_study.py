@@ -1,4 +1,4 @@
-"""The ImagingStudy: which elements of the stored one the sync owns, and whether they are right."""
+"""Compares the ImagingStudy: which elements of the stored resource the sync owns, and whether they are right."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sync.ports import Compare, Core
 from sync.projection.held import Held, ProjectionAttempt, held_as
 
 _OF_THE_ORDER = frozenset({"basedOn", "interpreter", "location", "procedureCode", "reasonCode", "referrer"})
-"""Elements for which an order system gives references and codes, and a DICOM header only names and texts."""
+"""Elements for which an order system has references and codes, and a DICOM header only names and texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyWrite:
-    """The write a study needs (None: it is right as it is), and what is then true of the ImagingStudy."""
+    """The write that a study needs (None if it is right), and the state of the ImagingStudy afterwards."""
 
     write: FhirWrite | None
     content_hash: str | None
@@ -27,7 +27,7 @@ class StudyWrite:
 
 
 def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
-    """Return what of an adopted study stays as its owner has it: whom it is about, and what the order says."""
+    """Return the elements of an adopted study that stay its owner's: the subject, and the data of the order."""
     if not p.held.adopted or p.held.resource is None:
         return frozenset()
     protected = _OF_THE_ORDER if p.held.taken_over else _OF_THE_ORDER | {"subject"}
@@ -35,7 +35,7 @@ def elements_of_owner(p: ProjectionAttempt) -> frozenset[str]:
 
 
 async def compare_study(p: ProjectionAttempt, expected: Resource, s: Compare) -> StudyWrite:
-    """Compare with what FHIR holds; reads the server only when an update must keep elements of others."""
+    """Compare the study with FHIR; reads the server only when an update must keep elements of others."""
     digest = content_hash(expected)
     elements = frozenset(expected) - {"resourceType", "id", "meta"}
     held = p.held
@@ -54,7 +54,7 @@ async def compare_study(p: ProjectionAttempt, expected: Resource, s: Compare) ->
 
 
 def put(resource: Resource, held: Held) -> FhirWrite:
-    """Write the ImagingStudy over the held one, if it still is that one."""
+    """Replace the stored ImagingStudy, if its version is still the one read."""
     body = {**resource, "id": held.resource_id}
     return FhirWrite(resource_type="ImagingStudy", resource_id=held.resource_id, resource=body, if_match=held.version)
 

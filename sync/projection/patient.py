@@ -1,15 +1,15 @@
 """
-The Patient of a study: found, linked, created, updated, rebuilt or left.
+The Patient of a study: finds, links, creates, updates, rebuilds or leaves it.
 
     policy           Patient of others found         none found
     link-or-create   linked, never written           ours is created from the rows
-    update           written with what the rows say  ours is created from the rows
+    update           updated from the rows           ours is created from the rows
     reference-only   no search: the study names its patient by identifier and display
 
 A Patient that we write is a projection of the rows that its studies leave in the patients table. The order of steps
 carries correctness, because servers fence neither creates nor deletes: first our own row, then the version of the
-resource, then all rows, then the write, and after it the rows once more. A late attempt sees
-the other's row, or fails the If-Match.
+resource, then all rows, then the write, and after it the rows once more. The later of two attempts sees the other's
+row, or fails the If-Match.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from sync.projection.deletion import delete_unreferenced, put_back_if_referenced
 from sync.protocol.optimistic import MAX_ROUNDS
 
 _LINKED = "linked."
-"""Prefix of the keys of rows that say what a Patient of others is to be; its id follows. Ours are hex digits."""
+"""Prefix of patient keys for a Patient of another system, followed by its id. Keys of our Patients are hex digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientTarget:
     """
-    Which Patient a study is to point to, before anything is written about it.
+    The Patient that a study is to refer to, before anything is written.
 
-    ``row_key`` is the key of the row that the study is to leave, None for none. ``resource_id`` is None when the study
-    names its patient without a resource, or when its subject is not for us to say.
+    ``row_key`` is the key under which the study is to store its row, None for no row. ``resource_id`` is None when the
+    study names its patient without a resource, or when the subject is not ours to set.
     """
 
     row_key: str | None = None
     resource_id: str | None = None
     fingerprint: str | None = None
     settled: bool = False
-    """Whether the study's record tells all that there is to know."""
+    """Whether the study's record alone determines the Patient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientLink:
     """
-    The Patient a study points to, and what has to be written with the study.
+    The Patient that a study refers to, and the write that goes with the study's.
 
-    ``row_key`` is the key of the row that stays, None for none. ``write`` is None when the Patient is right as it is,
-    or not ours. ``built_from`` holds the rows that ``write`` was built from, to be compared once it is written.
+    ``row_key`` is the key of the row that stays, None for no row. ``write`` is None when the Patient is right, or not
+    ours. ``built_from`` holds the rows from which ``write`` was built, for a comparison after the write.
     """
 
     resource_id: str | None = None
@@ -74,15 +74,15 @@ class PatientLink:
 
 async def choose_patient(claim: PatientClaim, recorded: Projection | None, s: Compare, *, trust: bool) -> PatientTarget:
     """
-    Decide which Patient the study is to point to, and under which key it is to leave its row. Writes nothing.
+    Decide to which Patient the study refers, and the key under which it stores its row. Writes nothing.
 
     Parameters
     ----------
     recorded
         The study's projection row.
     trust
-        Whether the row may stand for the server's state: then an unchanged claim needs no request at all. Another
-        policy than the one it was written under makes a claim another one.
+        Whether the row may replace reading the server: then an unchanged claim needs no request at all. A claim under a
+        changed policy counts as changed.
 
     Raises
     ------
@@ -108,18 +108,18 @@ async def link_patient(
     study: StudyRef, claim: PatientClaim, target: PatientTarget, recorded: Projection | None, s: Compare
 ) -> PatientLink:
     """
-    Leave the study's row and say what to write about its Patient.
+    Store the study's patient row and return the write that its Patient needs.
 
-    Exactly one match by identifier is linked; none means that we create one with a deterministic id. Patients that we
-    created are no match: one of another key merely carries the identifier as a second one, and an EHR's that appears
-    beside ours takes its place. Idempotent.
+    A single match by identifier is linked; without a match we create a Patient with a deterministic id. Patients that
+    we created do not match: one of another key merely has the identifier as a second one, and an EHR's Patient that
+    appears later replaces ours. Idempotent.
 
     Parameters
     ----------
     study, claim
-        The study and what its instances say of their patient.
+        The study, and the patient attributes of its instances.
     target
-        What `choose_patient` says; its row key is noted by now.
+        The result of `choose_patient`; its row key has been recorded.
     recorded
         The study's projection row.
 
@@ -145,7 +145,7 @@ async def link_patient(
     held = await _held(target, claim, s)
     if held is not None and held["id"] != target.resource_id:
         return replace(same, resource_id=held["id"], row_key=None, findings=_differences(held, claim, s))
-    # Rows that were read before the Patient suffice to find it right; what is written is built of later ones.
+    # Rows read before the Patient suffice to find it right; a write is built from rows read after it.
     if known is not None and (findings := _findings_if_right(target.row_key, held, known, s)) is not None:
         return replace(same, findings=findings)
     rows = await s.patients.read(target.row_key)
@@ -158,7 +158,7 @@ async def link_patient(
 async def _rows_with(
     row: PatientRow, target: PatientTarget, recorded: Projection | None, s: Compare
 ) -> Sequence[PatientRow] | None:
-    """Return the patient's rows if the study's row is among them as it is to be; None, mostly unasked, if it is not."""
+    """Return the patient's rows if they contain the study's row as it should be; otherwise None, mostly unread."""
     if recorded is None or (recorded.patient_key, recorded.patient_hash) != (target.row_key, target.fingerprint):
         return None
     rows = await s.patients.read(row.patient_key)
@@ -167,14 +167,15 @@ async def _rows_with(
 
 async def confirm_written(link: PatientLink, s: Compare) -> None:
     """
-    Read the rows once more after a write. Only reads.
+    Check after a write that the rows are still those it was built from. Only reads.
 
-    No server fences a create; and a study that came in between may have found right what this write replaced.
+    No server fences a create, and a study that came in between may have found the Patient right that this write
+    replaced.
 
     Raises
     ------
     FhirConflict
-        Another study of the patient came in between; what was written may be stale.
+        Another study of the patient came in between; the written Patient may be stale.
     """
     if link.built_from is None or link.row_key is None:
         return
@@ -184,15 +185,16 @@ async def confirm_written(link: PatientLink, s: Compare) -> None:
 
 async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupted: bool = False) -> None:
     """
-    Take a study's row away and make the Patient that we write agree with the rows that remain.
+    Delete a study's patient row, and make our Patient agree with the remaining rows.
 
-    Without rows one that we created is deleted, unless others refer to it; one of others stays as it is, and is not
-    touched at all unless the policy is ``update``. Idempotent.
+    Without rows, a Patient that we created is deleted unless others refer to it. A Patient of another system stays; it
+    is changed only if the policy is ``update``. Idempotent.
 
     Parameters
     ----------
     interrupted
-        Whether an attempt may have died during the same: then a Patient that is gone is put back if others refer to it.
+        Whether an earlier attempt may have died during this step: then a deleted Patient is put back if others refer to
+        it.
 
     Raises
     ------
@@ -210,13 +212,13 @@ async def leave_patient(row_key: str, study: StudyRef, s: Compare, *, interrupte
             if interrupted and not _is_linked(row_key):
                 interrupted = False
                 if await put_back_if_referenced(f"Patient/{_resource_id(row_key)}", s):
-                    continue  # a study may have come to it meanwhile
+                    continue  # a study may have joined the patient meanwhile
             return
         try:
             await _agree(row_key, held, rows, s)
         except FhirConflict:
             continue
-        # Read once more after the write: a row that changed in between may have been left out of it.
+        # Read again after the write: it may lack a row that changed in between.
         if _said(await s.patients.read(row_key)) == _said(rows):
             return
     raise Contention("patient rows kept changing")
@@ -227,17 +229,17 @@ def _is_linked(row_key: str) -> bool:
 
 
 def _resource_id(row_key: str) -> str:
-    """Id of the Patient that rows of the key are about."""
+    """Return the id of the Patient to which rows of the key belong."""
     return row_key.removeprefix(_LINKED) if _is_linked(row_key) else patient_id(row_key)
 
 
 def _asks_for_a_write(row_key: str, held: Resource | None, rows: Sequence[PatientRow]) -> bool:
-    """Whether rows and resource can disagree: one of others is neither created nor deleted."""
+    """Whether rows and resource disagree so that a write is due: a Patient of others is neither created nor deleted."""
     return (held is not None and bool(rows)) if _is_linked(row_key) else (held is not None or bool(rows))
 
 
 async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Compare) -> None:
-    """Make the Patient say what the rows say; without rows it goes, unless others refer to it."""
+    """Make the Patient agree with the rows; without rows it is deleted, unless others refer to it."""
     if not rows:
         await delete_unreferenced([f"Patient/{_resource_id(row_key)}"], s)
         return
@@ -249,7 +251,7 @@ async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow]
 
 
 async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Compare) -> bool:
-    """Whether a Patient of another system has the identifier: then the remaining rows are on their way out."""
+    """Whether a Patient of another system has the identifier: then the remaining rows will be removed too."""
     for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
         matches = await s.fhir.search("Patient", identifier["system"], identifier["value"])
         return bool(_of_others(matches) or await _made_by_cast(rows[0].attributes, s))
@@ -258,12 +260,12 @@ async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Compare
 
 async def _held(target: PatientTarget, claim: PatientClaim, s: Compare) -> Resource | None:
     """
-    Read the target, now that our row is there; under ``link-or-create`` a Patient of others comes first.
+    Read the target now that our row is stored; under ``link-or-create`` a Patient of others has precedence.
 
     Raises
     ------
     FhirConflict
-        Policy ``update``: the Patient of others that was chosen is gone, or there is one now.
+        Policy ``update``: the chosen Patient of others is gone, or one appeared.
     """
     if target.row_key and _is_linked(target.row_key):
         held = await s.fhir.read("Patient", _resource_id(target.row_key))
@@ -277,7 +279,7 @@ async def _held(target: PatientTarget, claim: PatientClaim, s: Compare) -> Resou
 
 
 async def _find(claim: PatientClaim, s: Compare) -> Resource | None:
-    """Return the one Patient of others, else ours."""
+    """Return the only Patient of others, else ours."""
     if claim.value is None or claim.system is None:
         return await s.fhir.read("Patient", patient_id(claim.key))
     matches = await s.fhir.search("Patient", claim.system, claim.value)
@@ -286,7 +288,7 @@ async def _find(claim: PatientClaim, s: Compare) -> Resource | None:
 
 
 async def _find_theirs(claim: PatientClaim, s: Compare) -> Resource | None:
-    """Return the one Patient of others."""
+    """Return the only Patient of others."""
     if claim.value is None or claim.system is None:
         return None
     return await _only_theirs(await s.fhir.search("Patient", claim.system, claim.value), claim, s)
@@ -300,7 +302,7 @@ async def _only_theirs(matches: Sequence[Resource], claim: PatientClaim, s: Comp
 
 
 async def _made_by_cast(attributes: Attributes, s: Compare) -> list[Resource]:
-    """Look for Patients under the identifier that DICOM Cast gave them; it put those of all issuers together."""
+    """Search for Patients by the identifier that DICOM Cast gave them; it did not distinguish issuers."""
     identifier = known_to_cast_as(attributes, s.settings.cast_patient_system)
     if identifier is None:
         return []
@@ -313,7 +315,7 @@ def _of_others(matches: Sequence[Resource]) -> list[Resource]:
 
 
 def _wrong_identifiers(rows: Sequence[PatientRow], s: Core) -> frozenset[tuple[str, ...]]:
-    """List identifiers of DICOM Cast without a system, or with an invalid one: beside ours they only mislead."""
+    """List DICOM Cast's identifiers without a system, or with an invalid one: beside ours they only mislead."""
     identifiers = (known_to_cast_as(row.attributes, s.settings.cast_patient_system) for row in rows)
     return frozenset(
         identifier for identifier in identifiers if identifier is not None and is_wrong_system(identifier[0])
@@ -323,7 +325,7 @@ def _wrong_identifiers(rows: Sequence[PatientRow], s: Core) -> frozenset[tuple[s
 def _write(
     row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
 ) -> tuple[FhirWrite | None, tuple[Finding, ...]]:
-    """Say what to write so that the Patient says what the rows say (None: it does), and what the rows disagree on."""
+    """Return the write that makes the Patient agree with the rows (None: it does), and where the rows disagree."""
     built, expected = _expected(row_key, held, rows, s)
     if held is not None and not differs(held, expected):
         return None, built.findings
@@ -336,7 +338,7 @@ def _write(
 def _findings_if_right(
     row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
 ) -> tuple[Finding, ...] | None:
-    """Return what the rows disagree on if the Patient says what they say; None if it does not."""
+    """Return where the rows disagree if the Patient agrees with them; None if it does not."""
     built, expected = _expected(row_key, held, rows, s)
     return built.findings if held is not None and not differs(held, expected) else None
 
@@ -344,7 +346,7 @@ def _findings_if_right(
 def _expected(
     row_key: str, held: Resource | None, rows: Sequence[PatientRow], s: Core
 ) -> tuple[BuiltPatient, Resource]:
-    """Return what the rows say, and the Patient that says so, with what others have put into it."""
+    """Return the patient data of the rows, and the Patient with these data and the elements of others."""
     if held is not None and _is_linked(row_key):
         built = linked_patient_of(rows, s.settings)
         return built, overlay_linked(held, built.resource, wrong=_wrong_identifiers(rows, s))
@@ -353,7 +355,7 @@ def _expected(
 
 
 def _differences(held: Resource, claim: PatientClaim, s: Core) -> tuple[Finding, ...]:
-    """Find where an EHR's Patient says something else than the images; the resource stays as it is."""
+    """Return the differences between an EHR's Patient and the images; the resource stays unchanged."""
     return tuple(
         Finding(keyword=keyword, code="patient.differs_from_ehr", action="kept the EHR's value")
         for keyword in contradictions(held, claim.attributes, s.settings)

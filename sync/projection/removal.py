@@ -1,4 +1,4 @@
-"""A study without instances: whether its ImagingStudy is deleted or cancelled."""
+"""Removes a study without instances: its ImagingStudy is deleted or cancelled."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from sync.projection.imaging_study import put
 
 async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bool]:
     """
-    Delete what instances made, and the ImagingStudy that we created or took over. Idempotent.
+    Delete the derived resources, and the ImagingStudy that we created or took over. Idempotent.
 
-    An adopted one, or one that others refer to, becomes ``cancelled``.
+    An adopted ImagingStudy, or one to which others refer, becomes ``cancelled``.
 
-    One that we never wrote stays as it is. The rest is recorded as owned by others: the next attempt looks it up.
+    An ImagingStudy that we never wrote stays unchanged. One that stays is recorded as owned by others: the next attempt
+    looks it up.
 
     Returns
     -------
     Projection
-        What is to be recorded.
+        The projection row to record.
     bool
         Whether anything was written to FHIR.
     """
@@ -58,13 +59,13 @@ async def remove_study(p: ProjectionAttempt, s: Compare) -> tuple[Projection, bo
 
 
 def _perhaps_written(p: ProjectionAttempt, s: Core) -> bool:
-    """Return whether this study's resource may hold something of ours; what Cast left does not carry its marks then."""
+    """Return whether this study's resource may hold elements of ours; one left by Cast then lacks Cast's marks."""
     marked = p.held.resource is not None and is_made_by_cast(p.held.resource, s.settings.dicomweb_url)
     return p.before is not None and p.before.begun and not marked
 
 
 async def _cancellation(p: ProjectionAttempt, s: Compare) -> FhirWrite | None:
-    """Take out what we wrote, but for what tells which study of whom it was."""
+    """Return the resource without our elements, except those that identify the study and its patient."""
     resource = p.held.resource or await s.fhir.read("ImagingStudy", p.held.resource_id)
     if resource is None:
         return None

@@ -1,8 +1,9 @@
 """
 Resources that many studies refer to: the Endpoint and the Devices.
 
-Every study builds the same bytes of them, so no two can undo each other's. Each is read once a process, and whenever
-nothing is trusted; it stays when the study goes, because other resources may refer to it.
+Every study builds the same bytes for them, so no two studies can overwrite each other's. Each resource is read once per
+process, and whenever the cached projection is bypassed. It stays when the study is removed, because other resources may
+refer to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Writes one study to FHIR from its ledger rows, and records it.
 
-What a crash could hide is noted first, then all is written in one transaction, then the record says so; patients that
-the study has left come after it.
+New keys and resources are recorded first, because a crash could hide them; then everything is written in one
+transaction and recorded. Patients that the study has left are updated last.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def write_study(
     trust: bool,
 ) -> bool:
     """
-    Make FHIR say what the ledger rows say, and record it. Idempotent.
+    Bring FHIR in step with the study's ledger rows, and record it. Idempotent.
 
     Returns
     -------
@@ -53,7 +53,7 @@ async def write_study(
     Raises
     ------
     Conflict
-        Another writer changed it in between: start again and bypass the cached projection.
+        Another writer changed a resource in between: start again and bypass the cached projection.
     PermanentError
         FHIR or our own validation refuses the study.
     TransientError
@@ -89,7 +89,7 @@ def _same_patient(before: Projection, after: Projection) -> bool:
 
 
 def _left(projection: Projection) -> frozenset[str]:
-    """Patient keys whose rows and Patients are not, or no longer, this study's."""
+    """Return the patient keys whose rows and Patients are not, or no longer, this study's."""
     return projection.patient_keys - {projection.patient_key}
 
 
@@ -101,9 +101,9 @@ async def _target(p: ProjectionAttempt, built: StudyResources, s: Compare) -> Pa
 
 async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None, s: Compare) -> Stored[Projection]:
     """
-    Note a new patient key and new derived resources before anything is left under them: no crash can orphan it.
+    Record a new patient key and new derived resources before they are written: no crash can orphan them.
 
-    ``finished`` goes false: until the attempt ends, the record must not be trusted.
+    ``finished`` becomes false: until the attempt ends, the record must not be trusted.
     """
     before = p.before or Projection(study=p.study, fhir_id=p.held.resource_id)
     keys = before.patient_keys | ({row_key} if row_key else frozenset())
@@ -126,7 +126,7 @@ async def _note(p: ProjectionAttempt, built: StudyResources, row_key: str | None
 async def _upsert(
     p: ProjectionAttempt, built: StudyResources, target: PatientTarget, note: Projection, s: Compare
 ) -> tuple[Projection, bool]:
-    """Write the study, its patient, and what instances made, in one transaction; return what is then to be recorded."""
+    """Write the study, its patient and derived resources in one transaction; return the projection row to record."""
     theirs = elements_of_owner(p)
     link = await link_patient(p.study, built.patient, target, p.before, s)
     written = p.before.content_hash if p.before else None
