@@ -1,10 +1,10 @@
 """
-How long a study waits for its next object, from the rate at which its objects arrive.
+Computes how long a study waits for its next object from the rate at which its objects arrive.
 
-With each mark goes the longest gap between the last objects that this process saw of the study into the dirty row. A
-study of which hundreds of instances arrive a second has ended when a second passes without one; an acquisition with an
-image every second may only pause. No rule depends on it, only the number of FHIR writes and the delay: of many
-processes each sees some of the objects, hence longer gaps, and the study waits longer, up to the quiet period.
+Each mark writes into the dirty row the longest gap that this process saw between the study's last objects. A study that
+receives hundreds of instances a second is complete when a second passes without one; an acquisition with an image every
+second may only be pausing. No rule depends on the gap, only the delay and the number of FHIR writes. With many
+processes, each sees only some of the objects and hence longer gaps, so the study waits longer, up to the quiet period.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ wait the whole quiet period."""
 
 
 def shortest_quiet_period(s: Core) -> float:
-    """Return the seconds that a study waits at least: the setting, unless the quiet period itself is shorter."""
+    """Return the minimum seconds that a study waits: the setting, unless the quiet period itself is shorter."""
     return min(s.settings.shortest_quiet_period_seconds, s.settings.quiet_period)
 
 
 def quiet_period(dirty: DirtyStudy, s: Core) -> float:
-    """Return the seconds without an object after which a study is projected that is not in FHIR yet."""
+    """Return the seconds without a new object after which a study that is not in FHIR yet is projected."""
     if dirty.longest_gap is None:
         return s.settings.quiet_period
     return min(max(GAPS * dirty.longest_gap, shortest_quiet_period(s)), s.settings.quiet_period)

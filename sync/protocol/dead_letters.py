@@ -1,12 +1,12 @@
 """
 Writes dead letters: the one place for every stage.
 
-    an object can never become an instance      `record_rejection`, part of what the object is
+    an object can never become an instance      `record_rejection`, part of its ingest
     an object could not be inspected            `dead_letter_object`
-    a study could not be written                `dead_letter_study`, which its projection row has to know of
+    a study could not be written                `dead_letter_study`, which is noted on its projection row
     a message cannot be acted on                `dead_letter_message`
 
-Each is one per subject: written again, it counts one more attempt. All of them are idempotent.
+There is one dead letter per subject: writing it again counts one more attempt. All functions are idempotent.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from sync.protocol.outbox import add_failure_event, add_rejection_event
 from sync.telemetry.instruments import DEAD_LETTERS
 
 MAX_MESSAGE_CHARACTERS = 64 * 1024
-"""Characters; a longer message cannot come from a queue, and is not kept in its letter."""
+"""Characters; a longer message cannot come from a queue, and its dead letter does not keep it."""
 
 _ROUNDS = 3
-"""Times that a letter is written again at most."""
+"""Maximum number of times that a dead letter is written again."""
 
 
 async def record_rejection(
     inspection: Inspection, claim: Locator, before: Locator | None, s: Reject, *, clear: bool
 ) -> None:
     """
-    Keep the letter of an object that can never become an instance; whatever else it becomes clears it.
+    Write the dead letter of an object that can never become an instance; any other result clears it.
 
     Parameters
     ----------
     claim, before
         The object's row as it is now, and as it was.
     clear
-        Whether there may be a letter to clear.
+        Whether there may be a dead letter to clear.
     """
     key = claim.object.key
     if inspection.problem is None:
@@ -56,10 +56,11 @@ async def record_rejection(
 
 async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> None:
     """
-    Keep the letter of an object that could not be ingested.
+    Write the dead letter of an object that could not be ingested.
 
-    Its locator is flagged, so that the next delivery of any event for it inspects it and clears the dead letter; after
-    the dead letter, so that a delivery in between cannot take the flag and leave the letter.
+    Flags the object's locator, so that the next delivery of any event for it inspects it and clears the dead letter.
+    The flag is set after the dead letter is written, so that a delivery in between cannot clear the flag and leave the
+    dead letter.
 
     Raises
     ------
@@ -69,7 +70,8 @@ async def dead_letter_object(change: Change, failure: SyncError, s: Ingest) -> N
     key = change.object.key
     stored = await s.dead_letters.read(SubjectKind.OBJECT, str(key))
     if stored is None or stored.value.code != failure.code:
-        # Before the letter: once it is stored, a repeat takes the event for published. Its id stays the same.
+        # Before the dead letter: once it is stored, a repeat assumes that the event was published. Its id stays the
+        # same.
         await add_rejection_event(key, change.etag, failure, s)
     letter = DeadLetter.of(SubjectKind.OBJECT, str(key), failure, s.clock.now())
     await _put_and_note(letter, lambda: _flag_locator(change, s), s)
@@ -97,9 +99,9 @@ async def dead_letter_study(study: StudyRef, refusal: SyncError, s: Project) -> 
 
 async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, queue: str) -> None:
     """
-    Keep the letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
+    Write the dead letter of a message that cannot be acted on, keyed by its digest: it may hold a patient's name.
 
-    The message itself is kept in the letter, for a retry and for the operator who asks; nothing else ever shows it.
+    The dead letter keeps the message itself, for a retry and for an operator who asks for it; nothing else shows it.
     """
     retryable = text if len(text) <= MAX_MESSAGE_CHARACTERS else None
     letter = DeadLetter.of(
@@ -111,11 +113,12 @@ async def dead_letter_message(text: str, refusal: PermanentError, s: Reject, *, 
 
 async def _put_and_note(letter: DeadLetter, note: Callable[[], Awaitable[None]], s: Reject) -> None:
     """
-    Keep a letter, and note on the row of its subject that there is one.
+    Write a dead letter, and note it on the row of its subject.
 
-    The row second: what it tells makes the next success clear the letter, so a success in between cannot take the note
-    and leave the letter. It can take the letter, though, and so can an operator: both go once more then, or the row
-    would tell for good of a letter that is not there, and reconciliation believes it.
+    The row is written second: its note makes the next success clear the dead letter, so a success in between cannot
+    remove the note and leave the dead letter. It can remove the dead letter, though, and so can an operator. Then both
+    are written once more; otherwise the row would for ever name a dead letter that does not exist, and reconciliation
+    relies on the row.
     """
     await _put(letter, s)
     await note()

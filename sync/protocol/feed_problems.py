@@ -1,7 +1,7 @@
 """
-What keeps a change feed from moving, in the feed's own row: `sync.feeds` writes it, the status shows it.
+The problem that keeps a change feed from advancing, in the feed's own row: `sync.feeds` writes it, the status shows it.
 
-It stays until the feed moves, and tells when to ask the service again.
+It stays until the feed advances, and says when to ask the service again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sync.protocol.row_values import RowValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedProblem:
-    """What the last run met, kept with the feed's position until it moves: a code, a hint, when to read again."""
+    """The problem of the last run, kept until the feed's position moves: a code, a hint, and when to read again."""
 
     error: str = ""
     hint: str = ""

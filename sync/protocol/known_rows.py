@@ -1,8 +1,8 @@
 """
-Rows of many objects, found by their folders: a thousand per request, instead of one request each.
+Reads the rows of many objects by their folders: a thousand per request instead of one request each.
 
-Rows of a folder spread over few partitions. A partition that holds far more rows than objects are asked for (a flat
-container) is left alone: then each object's row is read by itself, as it is whenever the table does not answer here.
+The rows of a folder are spread over a few partitions. A partition that holds far more rows than are asked for (a flat
+container) is skipped. Then each object's row is read by itself, and also whenever the table does not answer here.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ AT_ONCE = 16
 """Partitions that are read at the same time."""
 
 ONE_REQUEST = 1000
-"""Rows that one request of Table Storage returns at most; of each partition at least these may be read."""
+"""Maximum number of rows in one answer of Table Storage; of each partition at least these may be read."""
 
 ROWS_AN_OBJECT = 8
-"""Rows that may be read for each object that is asked for of a partition."""
+"""Rows of a partition that may be read per requested object."""
 
 Rows = Mapping[str, str | None]
-"""Row key of an object -> its ETag if it was inspected to the end as it was then, else None."""
+"""Row key of an object -> the ETag under which it was last inspected to the end, None if it was not."""
 
 T = TypeVar("T")
 
 
 async def rows_of(keys: Iterable[ObjectKey], s: Locate, *, besides: Collection[str] = ()) -> dict[str, Rows | None]:
     """
-    Return partition -> its rows, None where there are too many. Only reads.
+    Return partition -> its rows, None for a partition with too many. Only reads.
 
-    A partition of which a single object is asked for is left out, as it may be large, and so is one that the table did
-    not answer for.
+    A partition with a single requested object is left out, because the partition may be large; so is one for which the
+    table did not answer.
 
     Parameters
     ----------
     besides
-        Partitions that are left out.
+        Partitions to leave out.
     """
     return await _by_partition(keys, s.locators.etags, besides)
 
 
 async def locators_of(keys: Iterable[ObjectKey], s: Locate, *, at_least: int | None = None) -> dict[ObjectKey, Locator]:
     """
-    Return the whole rows of the partitions that `rows_of` would tell of, by object. Only reads.
+    Return the whole rows, by object, of the partitions that `rows_of` would return. Only reads.
 
     Parameters
     ----------
     at_least
-        Rows that may be read of each partition, however few of its objects are asked for; by default as many as one
+        Rows of each partition that may be read, however few of its objects are requested; by default as many as one
         request returns.
     """
     rows = await stored_locators_of(keys, s, at_least=at_least)
@@ -64,7 +64,7 @@ async def locators_of(keys: Iterable[ObjectKey], s: Locate, *, at_least: int | N
 async def stored_locators_of(
     keys: Iterable[ObjectKey], s: Locate, *, at_least: int | None = None
 ) -> dict[ObjectKey, Stored[Locator]]:
-    """Return what `locators_of` does, each row with its ETag. Only reads."""
+    """Return the rows of `locators_of` with their ETags. Only reads."""
     rows = await _by_partition(keys, s.locators.rows, at_least=at_least)
     return {stored.value.object.key: stored for of_partition in rows.values() for stored in of_partition or ()}
 
@@ -73,8 +73,8 @@ async def inspected_of(listed: Sequence[ListedObject], s: Ingest) -> frozenset[O
     """
     Return the listed objects that were inspected to the end with the ETag that the listing names. Only reads.
 
-    The rows are read after the listing; an older row would prove as much, for ETags never return. One that is not
-    returned may still have been inspected: its row shows it.
+    The rows are read after the listing. An older row would prove as much, because an ETag never recurs. An object that
+    is not returned may still have been inspected; its row shows it.
     """
     rows = await rows_of((one.object.key for one in listed), s)
     return frozenset(one.object.key for one in listed if _etag_of(one.object.key, rows) == one.etag)

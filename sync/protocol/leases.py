@@ -1,8 +1,8 @@
 """
 Lets one process at a time hold a job: a cursor's row is also its lease.
 
-Who holds the lease moves the position by conditional writes, so a process that was presumed dead finds out at its next
-step and stops. Two may still overlap for one step; each step must therefore be idempotent.
+The holder moves the position by conditional writes, so a process that was presumed dead notices at its next step that
+it lost the lease, and stops. Two holders may still overlap for one step; each step must therefore be idempotent.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class Lease:
 
     @property
     def position(self) -> Json:
-        """Where the walk stands; empty at its beginning."""
+        """Position of the walk; empty at its beginning."""
         return self._held.value.position
 
     @property
     def is_released(self) -> bool:
-        """Whether this holder has let it go."""
+        """Whether this holder has released the lease."""
         return self._released
 
     def check(self) -> None:
         """
-        Check by the clock that the lease has not run out; it asks no service.
+        Check by the clock that the lease has not expired; makes no request.
 
         Raises
         ------
         StoreConflict
-            It has, so another process may hold it: stop.
+            It has expired, so another process may hold it: stop.
         """
         until = self._held.value.held_until
         if until is None or self._clock.now() >= until:
@@ -68,12 +68,12 @@ class Lease:
         Parameters
         ----------
         new
-            Rows that are inserted with it, all or none.
+            Rows to insert in the same write, all or none.
 
         Raises
         ------
         StoreConflict
-            Another process holds the lease now, or one of the rows is there: stop.
+            Another process holds the lease now, or one of the new rows already exists: stop.
         """
         now = self._clock.now()
         until = now + timedelta(seconds=self._seconds)
@@ -81,7 +81,7 @@ class Lease:
 
     async def finish(self, position: Json, *, new: Sequence[Cursor] = ()) -> None:
         """
-        Move the position for the last time and release the lease, in one write. Nothing may be written under it after.
+        Move the position for the last time and release the lease, in one write. Nothing may be written under it later.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Lease:
 
     async def renew(self) -> None:
         """
-        Hold the lease for longer where nothing can be advanced yet.
+        Extend the lease while the position cannot advance yet.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Lease:
 
     async def note(self, position: Json) -> None:
         """
-        Keep something with the position that does not mean that it moved, such as why it does not.
+        Store a note in the position that does not count as progress, such as the reason why it does not move.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Lease:
         await self._write(replace(self._held.value, position=position))
 
     async def release(self) -> None:
-        """Let the next process begin at once; nothing after `finish`. Without it the lease expires by itself."""
+        """Release the lease so that the next process can begin at once. Does nothing after `finish`."""
         if self._released:
             return
         try:
@@ -147,12 +147,13 @@ async def take(
     Parameters
     ----------
     only_if
-        What the row has to be; then none is made. Left as it is, a row costs a read and no write.
+        Condition on the row; with one, a missing row is not created. A row that does not meet it costs a read and no
+        write.
 
     Returns
     -------
     Lease or None
-        None when another process holds it, or it is not as it has to be.
+        None when another process holds it, or the row does not meet the condition.
 
     Raises
     ------
@@ -186,15 +187,15 @@ async def _take(
 
 
 _asked: ContextVar[set[bool] | None] = ContextVar("asked", default=None)
-"""Of the work in this context: whether leases that it asked for were given, and whether any was not."""
+"""For the work in this context: whether any requested lease was granted, and whether any was not."""
 
 
 @contextmanager
 def asked_for_leases() -> Iterator[set[bool]]:
     """
-    Notice the leases that the block asks for: the set holds True if one was given, and False if one was not.
+    Record the leases that the block requests: the set holds True if one was granted, False if one was not.
 
-    A block that was given none left the work to another process, so it shows nothing about its success.
+    A block that was granted no lease left the work to another process, so it says nothing about the work's success.
     """
     asked = set[bool]()
     token = _asked.set(asked)
@@ -209,8 +210,9 @@ async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | N
     """
     Hold the lease of a cursor for the length of the block.
 
-    The block is given None when another process holds it. A lease that is lost on the way ends the block quietly, for
-    its new holder continues. A failure releases the lease, so that the next run need not wait for it; a crash cannot.
+    The block receives None when another process holds it. A lease that is lost on the way ends the block without an
+    error, because its new holder continues. A failure releases the lease, so that the next run need not wait for it to
+    expire; after a crash it has to.
 
     Raises
     ------
@@ -224,7 +226,7 @@ async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | N
     try:
         yield lease
     except StoreConflict:
-        return  # not released: the row is the other holder's
+        return  # not released: the row belongs to the other holder
     except Exception:
         with suppress(SyncError):
             await lease.release()
@@ -234,10 +236,10 @@ async def held(name: str, s: Jobs, *, seconds: float) -> AsyncIterator[Lease | N
 
 async def renewed(work: Coroutine[Any, Any, T], lease: Lease, *, every: float) -> T:
     """
-    Do work and renew its lease meanwhile, so that a lease can be shorter than the work.
+    Run work and renew its lease meanwhile, so that the lease can be shorter than the work.
 
-    The work calls `Lease.check` before each step that must not be done beside another holder, and does not write the
-    lease. A renewal that fails does not end the work: the check does, once the lease has run out.
+    The work calls `Lease.check` before each step that must not overlap with another holder, and does not write the
+    lease. A failed renewal does not end the work: the check does, once the lease has expired.
 
     Parameters
     ----------

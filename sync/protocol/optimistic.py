@@ -1,8 +1,8 @@
 """
-Optimistic concurrency: rows are written under their ETag, and a writer that another one overtook reads again.
+Optimistic concurrency: rows are written under their ETag, and a writer that lost a race reads the row again.
 
-`retry_on_conflict` is the one loop of that kind, with one limit. The two passes of `sync.pipeline` have loops of their
-own, because what they lost changes what they may trust.
+`retry_on_conflict` is the only such loop, with one limit. The two steps of `sync.pipeline` have loops of their own,
+because after a conflict they may trust less of what is cached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sync.ports import Jobs
 T = TypeVar("T")
 
 MAX_ROUNDS = 12
-"""Conflicts that one delivery meets before it gives up and is delivered again."""
+"""Number of conflicts after which a delivery gives up and is delivered again."""
 
 
 async def unless_conflict(write: Awaitable[object]) -> bool:
@@ -37,7 +37,7 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, subje
     Parameters
     ----------
     read_and_write
-        Reads again each time, and raises `StoreConflict` when its write came too late.
+        Reads the row each time it is called, and raises `StoreConflict` when its write came too late.
     subject
         Names the row in the error.
 
@@ -56,7 +56,7 @@ async def retry_on_conflict(read_and_write: Callable[[], Awaitable[T]], *, subje
 
 async def change_position(name: str, change: Callable[[Cursor], Json], s: Jobs, *, subject: str) -> None:
     """
-    Give a row of table ``cursors`` the position that is made of it, a new row where there is none.
+    Set the position of a row of table ``cursors`` to what ``change`` returns; insert the row if it is missing.
 
     Parameters
     ----------

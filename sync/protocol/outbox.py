@@ -1,15 +1,15 @@
 """
 Result events, at least once: a stage puts its event into the outbox first and publishes it afterwards.
 
-    announce    into the outbox, before the last row goes that would have the work done again after a crash
-    deliver     what this process has announced; what fails stays in the outbox
-    sweep_outbox    what is left there: a crash, or a topic that did not answer
+    add_event puts it into the outbox, before the last write after which a crash would no longer repeat the work
+    publish_pending sends the events of this process; an event that fails stays in the outbox sweep_outbox sends events
+    left there by a crash, or by a topic that did not answer
 
-A study is announced by comparing what was last announced of it, which its projection row keeps, with what is true now:
-so an attempt that finds the work of a crashed one done still announces it, and a replay that changes nothing
-announces nothing. Delivery never fails the work: a topic that is down is the sweeper's trouble, not the study's.
+A study's event is sent if its state differs from the state last published, which its projection row keeps. So an
+attempt that finds the work of a crashed one done still publishes it, and a replay that changes nothing publishes
+nothing. Publishing never fails the work: events for a topic that is down wait for the sweeper.
 
-Without a topic nothing is put anywhere; that a study is as it is counts as announced.
+Without a topic no event is stored; the present state of each study counts as published.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from sync.model.result_events import (
 from sync.ports import Announce, Core
 
 BATCH = 100
-"""Events sent at once; far below the megabyte that a topic takes."""
+"""Events in one request; far below the megabyte that a topic accepts."""
 
 SETTLED = timedelta(seconds=30)
-"""What is younger is left to the process that put it."""
+"""Younger events are left to the process that added them."""
 
 
 async def add_event(event: ResultEvent, s: Announce) -> None:
-    """Put an event into the outbox, to be delivered. Idempotent: it is there once, by its id."""
+    """Put an event into the outbox, to be published. Idempotent: it is stored once, by its id."""
     if s.results is None:
         return
     # The table before memory: a crash after this line leaves the event to the sweeper.
@@ -49,7 +49,7 @@ async def add_event(event: ResultEvent, s: Announce) -> None:
 
 
 async def publish_pending(s: Announce) -> None:
-    """Send what this process has announced. It never raises: what cannot be sent now stays for the sweeper."""
+    """Send the events of this process. Never raises: events that cannot be sent now stay for the sweeper."""
     if s.results is None or not s.caches.unsent_events:
         return
     events = list(s.caches.unsent_events.values())[:BATCH]
@@ -61,9 +61,9 @@ async def publish_pending(s: Announce) -> None:
 
 async def sweep_outbox(s: Announce) -> int:
     """
-    Send what was left in the outbox, and return how many were sent. It never raises.
+    Send the events left in the outbox, and return how many were sent. Never raises.
 
-    One event that the topic refuses holds up no other.
+    An event that the topic refuses does not hold up others.
     """
     if s.results is None:
         return 0
@@ -93,12 +93,12 @@ async def _send(events: Sequence[ResultEvent], s: Announce) -> int:
         s.telemetry.event("events.postponed", logging.ERROR, events=len(events), type=type(defect).__name__)
         return 0
     s.telemetry.event("events.sent", events=len(events))
-    # Deleted only after the topic took them: delivery is at least once, and the id stays the same.
+    # Deleted only after the topic accepted them: delivery is at least once, and the id stays the same.
     return await _forget(events, s)
 
 
 async def _forget(events: Sequence[ResultEvent], s: Announce) -> int:
-    """Take the events out of the outbox; one that stays is sent once more, with the same id."""
+    """Remove the events from the outbox; one that stays is sent again, with the same id."""
     for event in events:
         try:
             await s.outbox.delete(event)
@@ -110,9 +110,10 @@ async def _forget(events: Sequence[ResultEvent], s: Announce) -> int:
 
 async def add_study_event(after: Projection, before: Projection | None, s: Announce) -> Projection:
     """
-    Add the event of a study, if its state changed, and return the projection row that records it.
+    Add the event of a study if its state changed, and return the projection row that records it.
 
-    Idempotent: the caller writes the row next; dying in between, its next life announces it again, by the same id.
+    Idempotent: the caller writes the row next. If it dies in between, the next attempt adds the event again under the
+    same id.
     """
     state, result = _removed(after, s) if after.content_hash is None else _synced(after, s)
     return await _if_news(after, before, state, result, s)
@@ -135,13 +136,13 @@ def _synced(after: Projection, s: Core) -> tuple[str, Result]:
 
 
 async def add_failure_event(noted: Projection, failure: SyncError, s: Announce) -> Projection:
-    """Announce that a study could not be written, if that is news; see `add_study_event`."""
+    """Add the event that a study could not be written, unless it is published already; see `add_study_event`."""
     result = StudyFailed(code=failure.code, hint=failure.hint, **_named(noted.study, s))
     return await _if_news(noted, noted, f"failed {failure.code}", result, s)
 
 
 async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncError, s: Announce) -> None:
-    """Announce that an object can not become an instance as it is. Idempotent: the event has the same id."""
+    """Add the event that an object cannot become an instance in its present state. Idempotent: the id is the same."""
     result = InstanceRejected(object=str(key), code=failure.code, hint=failure.hint)
     name = digest("rejected", str(key), etag or "", failure.code)
     await add_event(ResultEvent.of(result, id=name, subject=f"objects/{key}", at=s.clock.now()), s)
@@ -149,14 +150,14 @@ async def add_rejection_event(key: ObjectKey, etag: str | None, failure: SyncErr
 
 async def add_drift_event(drift: Drift, s: Announce, *, found_in: str, repaired: bool) -> None:
     """
-    Announce that source, ledger and FHIR disagree. Idempotent: the event has the same id.
+    Add the event that source, ledger and FHIR disagree. Idempotent: the event has the same id.
 
     Parameters
     ----------
     found_in
-        Names the round of checks that found it: found once more in a later round, it is news again.
+        Names the round of checks that found the drift: finding it again in a later round is a new event.
     repaired
-        Whether it was put right at once.
+        Whether it was repaired at once.
     """
     study = drift.subject if "/" not in drift.subject else None
     result = DriftFound(

@@ -1,17 +1,18 @@
 """
 The ceiling on removals: how many studies may lose instances, or be removed, before an operator must confirm.
 
-Whatever removes asks here first: ingest before a ledger row goes, projection before an ImagingStudy goes, verify before
-it deletes a second copy or an orphan. Each look may be right by itself and all of them wrong together: a gateway before
-the store, a container that was swapped, a state account restored from a backup. So the studies that lose instances
-within an hour are counted, wherever the removal comes from; past the ceiling nothing is removed, and what would be is
-kept as a dead letter ``removal.held`` of its object or study until it is confirmed, refused, or there again.
+All code that removes asks here first: ingest before it deletes a ledger row, projection before it deletes an
+ImagingStudy, verify before it deletes a duplicate or an orphan. Each inspection may be right by itself and all of them
+wrong together: a gateway in front of the store, a container that was swapped, a state account restored from a backup.
+So the studies that lose instances within an hour are counted, whatever removes them. Past the ceiling nothing is
+removed: each removal becomes a dead letter ``removal.held`` of its object or study until an operator confirms or
+refuses it, or the object is back.
 
-    ensure_removable     may this study lose an instance, or go; else `RemovalHeld`
-    lift_if_over         nothing is held now: the ceiling is open again by itself
-    read_ceiling         for status and the page
+    ensure_removable     raises `RemovalHeld` unless this study may lose an instance, or be removed
+    lift_if_over         lets removals continue once none is held any more
+    read_ceiling         for the status and the page
 
-One row of table ``cursors`` holds it all, written under its ETag: two processes cannot both count the last one.
+One row of table ``cursors`` holds the counts, written under its ETag: two processes cannot both take the last place.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ WINDOW = timedelta(hours=1)
 """Time over which studies that lose instances are counted."""
 
 FEW = 20
-"""Studies that may lose instances whatever share of all they are: small stores are emptied in everyday work."""
+"""
+Studies that may always lose instances, whatever their share of all studies: small stores are emptied in everyday work.
+"""
 
 GRACE = timedelta(minutes=2)
-"""Time after the ceiling was reached in which it is not lifted: the first dead letters are still being written."""
+"""Time for which a reached ceiling is not lifted: the first dead letters are still being written."""
 
 _MOST_COUNTED = 2000
-"""Studies that the row can name: their digests have to fit into one."""
+"""Maximum number of studies in the row: their digests must fit into it."""
 
 _KEY = 16
 _ROW = "the ceiling on removals"
@@ -52,7 +55,7 @@ _PERCENT = 100.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
     """
-    What was removed since ``began``, and whether removals are held.
+    The removals since ``began``, and whether further ones are held.
 
     ``studies`` are digests of studies that lost instances; ``held_since`` is None while removals continue. An
     operator has confirmed the removals held up to ``approved_at``.
@@ -65,7 +68,7 @@ class Ceiling:
     approved_at: Timestamp | None = None
 
     def is_over(self, now: datetime) -> bool:
-        """Whether a new window begins; never while removals are held."""
+        """Whether the window is over, so that a new one begins; never while removals are held."""
         return self.held_since is None and (self.began is None or now - self.began >= WINDOW)
 
 
@@ -73,40 +76,40 @@ _CEILING: RowValue[Ceiling] = RowValue(Ceiling)
 
 
 async def read_ceiling(s: Jobs) -> Ceiling:
-    """Return how it stands. Only reads."""
+    """Return the ceiling's present state. Only reads."""
     stored = await s.cursors.read(CURSOR)
     return ceiling_of(stored.value if stored is not None else None)
 
 
 def ceiling_of(cursor: Cursor | None) -> Ceiling:
     """
-    Return what the row tells; a new ceiling without one.
+    Return the ceiling in a row; a new ceiling without a row.
 
     Raises
     ------
     UnreadableRow
-        It is in no form that is known: whether the ceiling is reached is unknown, so nothing may be removed.
+        The row has an unknown form: whether the ceiling is reached is unknown, so nothing may be removed.
     """
     return _CEILING.read(cursor.position, row=CURSOR) if cursor is not None else Ceiling()
 
 
 async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Removing) -> None:
     """
-    Count a study that is about to lose an instance, or to go. Idempotent within a window: a study counts once.
+    Count a study that is about to lose an instance or be removed. Idempotent: a study counts once in a window.
 
     Parameters
     ----------
     study
-        Key of the study, or address of a resource that no study stands for.
+        Key of the study, or address of a resource that belongs to no study.
     kind, subject
-        Whose dead letter holds the removal: an operator confirms that.
+        The subject whose dead letter holds the removal, for an operator to confirm.
 
     Raises
     ------
     RemovalHeld
-        The ceiling is reached; nothing may be removed.
+        The ceiling is reached; the study may not be removed or lose an instance.
     StoreUnavailable, Contention
-        Whether it is reached is unknown; nothing may be removed.
+        Whether the ceiling is reached is unknown; nothing may be removed.
     """
     if await may_remove(study, s):
         return
@@ -115,7 +118,7 @@ async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Remov
         raise RemovalHeld(
             f"{counted(len(ceiling.studies), 'study', 'studies')} within an hour, allowed {ceiling.limit}"
         )
-    # The last object of a study takes the study along, which has no dead letter of its own that was confirmed.
+    # The last object of a study removes the study too, which has no confirmed dead letter of its own.
     await _count_study(study, s, approved=True)
 
 
@@ -126,13 +129,13 @@ async def may_remove(study: str, s: Jobs) -> bool:
     Raises
     ------
     StoreUnavailable, Contention
-        Whether it may is unknown.
+        Whether the study may lose an instance is unknown.
     """
     return await _count_study(study, s, approved=False)
 
 
 async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
-    """Count a study, an approved one past the ceiling too; tell whether it may lose an instance."""
+    """Count a study, an approved one even past the ceiling; return whether it may lose an instance."""
     key = digest("removal", study, length=_KEY)
 
     async def count_study() -> bool:
@@ -146,7 +149,7 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
             return False
         allowed = len(ceiling.studies) < (_MOST_COUNTED if approved else ceiling.limit)
         if approved and not allowed:
-            return True  # its study asks once more, and is confirmed apart
+            return True  # the removal of its study asks again, and is confirmed separately
         if allowed:
             grown = replace(ceiling, studies=(*ceiling.studies, key))
         else:
@@ -162,7 +165,7 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
 
 async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
     """
-    Let removals continue with a new window; with ``approve`` what is held by now may be removed. Idempotent.
+    Let removals continue with a new window; ``approve`` permits those held so far. Idempotent.
 
     Raises
     ------
@@ -180,12 +183,12 @@ async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
 
 async def lift_if_over(s: Removing) -> bool:
     """
-    Open the ceiling once nothing is held: all that was held is there again, confirmed or refused. Idempotent.
+    Let removals continue once none is held: each object is back, or its removal was confirmed or refused. Idempotent.
 
     Returns
     -------
     bool
-        Whether removals are held still.
+        Whether removals are still held.
     """
     ceiling = await read_ceiling(s)
     if ceiling.held_since is None:
@@ -207,9 +210,9 @@ async def _is_approved(kind: SubjectKind, subject: str, ceiling: Ceiling, s: Rej
 
 
 async def _limit(s: Jobs) -> int:
-    """Studies that may lose instances in a window: the lower one of number and share, but never fewer than a few."""
+    """Return how many studies may lose instances in a window: the lower of number and share, but at least a few."""
     if s.settings.max_removal_share_percent >= _PERCENT:
-        return s.settings.max_removals_per_hour  # a share of everything bounds nothing, whatever was counted last
+        return s.settings.max_removals_per_hour  # a share of 100 % is no limit, whatever was counted last
     row = await s.cursors.read(Counted.PROJECTIONS.cursor)
     kept = stored_count(row.value if row is not None else None).kept
     studies = kept.counts.get("studies", 0) if kept is not None else 0

@@ -1,8 +1,8 @@
 """
-Rows of objects that were read together, for those who inspect these objects one by one.
+Rows of objects that were read together, for code that then inspects these objects one by one.
 
-A row that was read before its object is right however old it is: a claim is written under its ETag, and where another
-delivery came in between, that write is a conflict and the row is read again. So each row here serves once.
+A row may be old as long as it was read before its object: a claim is written under the row's ETag, so if another
+delivery came in between, that write conflicts and the row is read again. For that reason each row here serves once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sync.ports import Locators
 
 class RowsAtHand(Locators):
     """
-    The rows of objects, some of which are at hand; and each row that was read or written last, until it is asked for.
+    `Locators` with some rows already read; also remembers each row last read or written until `take_last` asks for it.
 
     Parameters
     ----------
     rows
-        Rows at hand. Each is taken out when its object is read first.
+        Rows already read. Each is removed at the first read of its object.
     """
 
     def __init__(self, inner: Locators, rows: MutableMapping[ObjectKey, Stored[Locator]]) -> None:
@@ -29,11 +29,11 @@ class RowsAtHand(Locators):
         self._last: dict[ObjectKey, Locator] = {}
 
     def take_last(self, key: ObjectKey) -> Locator | None:
-        """Return an object's row as it was read or written last, and forget it; None where it was neither."""
+        """Return an object's row as it was last read or written, and forget it; None when it was neither."""
         return self._last.pop(key, None)
 
     async def read(self, ref: ObjectRef) -> Stored[Locator] | None:
-        """Return the row, or None; from those at hand the first time."""
+        """Return the row, or None; the first time from the rows already read."""
         stored = self._rows.pop(ref.key, None) or await self._inner.read(ref)
         if stored is not None:
             self._last[ref.key] = stored.value

@@ -1,7 +1,7 @@
 """
-Counts of tables as their cursors keep them: the last complete one, and how far the present one is.
+Counts of tables in their cursors: the last complete count, and the progress of the present one.
 
-`sync.monitoring.counts` counts on and writes them; `sync.protocol.removals` takes a share of what was counted.
+`sync.monitoring.counts` continues and writes them; `sync.protocol.removals` computes a share of them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sync.protocol.row_values import RowValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedPages(Tally):
-    """What was counted of a table, on how many pages; ``at``: when its end was reached, None before."""
+    """The count of a table so far, and on how many pages; ``at`` is when its end was reached, None before."""
 
     pages: int = 1
     at: Timestamp | None = None
     passed: Passed = field(default_factory=Passed)
-    """Tokens of the pages, until the end was reached."""
+    """Tokens of the pages, until the end is reached."""
 
     def on(self, page: Tally) -> CountedPages:
         """Add the next page."""
@@ -39,7 +39,7 @@ class CountedPages(Tally):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCount:
-    """The last complete count of a table, and the one that is under way; None where there is none."""
+    """The last complete count of a table, and the one in progress; None if there is none."""
 
     kept: CountedPages | None = None
     walk: CountedPages | None = None
@@ -49,7 +49,7 @@ STORED_COUNT: RowValue[StoredCount] = RowValue(StoredCount)
 
 
 def stored_count(cursor: Cursor | None) -> StoredCount:
-    """Return what a cursor keeps; nothing where it is in no form that is known, for then the table is counted again."""
+    """Return the count in a cursor; an empty one if its form is unknown, so that the table is counted again."""
     if cursor is None:
         return StoredCount()
     return STORED_COUNT.read_or(StoredCount(), cursor.position, row=cursor.name)

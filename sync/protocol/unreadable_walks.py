@@ -1,7 +1,7 @@
 """
-Rows of walks that this version does not understand: which walk each is of, as far as that can be told.
+Rows of walks that this version does not understand: which walk each belongs to, as far as that is known.
 
-`sync.protocol.walk_rows` meets them; operators see and end them (`sync.operators.unreadable_walks`).
+`sync.protocol.walk_rows` finds them; operators see and end them (`sync.operators.unreadable_walks`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sync.model import Cursor, digest
 from sync.protocol.row_values import RowValue
 
 SLICE = "slice "
-"""How names of slice rows begin; the name of the run and a number follow."""
+"""Prefix of the names of slice rows; the name of the run and a number follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ _RUN: RowValue[_Run] = RowValue(_Run)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableWalk:
-    """A row of a walk that is not in the form of this version: its name, and that of its run."""
+    """A row of a walk in a form that this version does not know: the names of the row and of its run."""
 
     name: str
     run: str
@@ -34,7 +34,7 @@ class UnreadableWalk:
 
     @classmethod
     def of(cls, cursor: Cursor, problem: UnreadableRow) -> UnreadableWalk:
-        """Tell which run a row is of; where it does not say, the id of the walk is a digest of the row's name."""
+        """Make one from a row; if the row does not name its walk, the id is a digest of the row's name."""
         if cursor.name.startswith(SLICE):
             run = cursor.name.removeprefix(SLICE).partition(" ")[0]
         else:
@@ -43,5 +43,5 @@ class UnreadableWalk:
 
     @property
     def is_slice(self) -> bool:
-        """Whether it is the row of a slice, and not that of the walk."""
+        """Whether it is the row of a slice, not the walk's own row."""
         return self.name.startswith(SLICE)

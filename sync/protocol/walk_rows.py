@@ -1,13 +1,13 @@
 """
 Rows of a walk that several processes share: the request, and the slices that it is cut into.
 
-    walk row                one a walk: request, state, how far it is cut, what was counted once it is over
-    slice rows              one per slice: its range, how far its holder is, what was counted in it
+    walk row                one per walk: request, state, how far it is cut into slices, final counts
+    slice rows              one per slice: its range, its holder's progress, its counts
 
 All are rows of table ``cursors``, and the lease of a row is `sync.protocol.leases`: the holder of a slice's lease works
 on it, the holder of the walk's lease cuts slices. A run has a name of its own, so that slices of an earlier run are
-never mistaken for those of this one. A walk's own row is changed under its ETag by operators too; who held its lease
-then finds out at the next write.
+never mistaken for those of this one. Operators change a walk's own row under its ETag too; the holder of its lease
+notices at the next write.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class WalkState(enum.StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not over."""
+        """Whether the walk is not over."""
         return self in {WalkState.RUNNING, WalkState.PAUSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedFor:
-    """What requests of all kinds may say, for operators; all else is the kind's own."""
+    """The fields that requests of all kinds share, for operators; all others belong to one kind."""
 
     id: str = ""
     container: str | None = None
@@ -60,11 +60,11 @@ class WalkRow:
     """
     One walk.
 
-    ``name`` is that of its cursor; ``request`` and ``plan`` are the kind's own values, as it keeps them. ``plan`` is
-    where cutting stands, ``made`` the slices cut so far, ``size`` what they hold together in ``unit``; ``planned``:
-    there will be no more. ``rate``: studies a second that all workers together may mark at most, None for no limit.
-    ``asked`` counts how often it was asked for while it ran. ``since`` and ``before`` are when the present stretch of
-    work began and how much was done by then: a pause counts in no estimate.
+    ``name`` is the name of its cursor; ``request`` and ``plan`` are JSON of the kind's own. ``plan`` is the position of
+    cutting, ``made`` the number of slices so far, ``size`` their total in ``unit``; ``planned`` means that cutting is
+    finished. ``rate`` limits the studies a second that all workers together mark, None for no limit. ``asked`` counts
+    how often the walk was requested while it ran. ``since`` and ``before`` say when the present stretch of work began
+    and how much was done by then, so that a pause does not distort the estimate.
     """
 
     name: str
@@ -87,42 +87,42 @@ class WalkRow:
 
     @property
     def asked_for(self) -> AskedFor:
-        """What its request says in the way of all kinds."""
+        """The fields of its request that all kinds share."""
         return _ASKED_FOR.read(self.request, row=self.name)
 
     @property
     def id(self) -> str:
-        """What operators call it: the name that the request gives itself, else that of the run."""
+        """The name for operators: the one in the request, else the name of the run."""
         return self.asked_for.id or self.run
 
     @property
     def what(self) -> str:
-        """What operators call its kind: without what tells processes apart that do not share a walk."""
+        """Its kind for operators, without the suffix that separates processes which do not share a walk."""
         return self.kind.partition("@")[0]
 
     @property
     def position(self) -> Json:
-        """What the cursor keeps. Inverse of `of`."""
+        """The position to store in the cursor. Inverse of `of`."""
         return {name: value for name, value in _WALK.write(self).items() if name != "name"}
 
     @classmethod
     def of(cls, cursor: Cursor) -> WalkRow | None:
         """
-        Return the walk of a row; None where it is of something else.
+        Return the walk in a row; None for another kind of row.
 
         Raises
         ------
         UnreadableRow
-            It is of a walk, in a form that this version does not know.
+            The row is a walk's, in a form that this version does not know.
         """
         if "run" not in cursor.position or "kind" not in cursor.position:
             return None
         row = _WALK.read({**cursor.position, "name": cursor.name}, row=cursor.name)
-        _ASKED_FOR.read(row.request, row=row.name)  # refused here rather than where it is shown
+        _ASKED_FOR.read(row.request, row=row.name)  # refused here, not when it is shown
         return row
 
     def slice_name(self, number: int) -> str:
-        """Name of the row of a slice of this run."""
+        """Return the name of the row of a slice of this run."""
         return f"{SLICE}{self.run} {number:05d}"
 
 
@@ -132,11 +132,11 @@ _WALK: RowValue[WalkRow] = RowValue(WalkRow)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """
-    One slice of a run: ``scope`` is what it covers, ``at`` how far its holder came, both the kind's own values.
+    One slice of a run: ``scope`` is its range, ``at`` its holder's position, both JSON of the kind's own.
 
-    ``following`` is where cutting continues after it: a slice that an earlier version wrote before the walk's row noted
-    it is found there again, and taken over as it is. ``grows``: more may come to what it covers, after it was done too.
-    ``needs``: how many slices from the first on have to be done before it.
+    ``following`` is where cutting continues after it: a slice that an earlier version wrote before it was noted in the
+    walk's row is found there again and adopted unchanged. ``grows``: its range may receive more, even after it was
+    done. ``needs``: how many slices, counted from the first, must be done before this one.
     """
 
     name: str
@@ -156,18 +156,18 @@ class Slice:
 
     @property
     def position(self) -> Json:
-        """What the cursor keeps."""
+        """The position to store in the cursor."""
         return {name: value for name, value in _SLICE.write(self).items() if name not in _OF_LEASES}
 
     @classmethod
     def of(cls, cursor: Cursor) -> Slice | None:
         """
-        Return the slice of a row; None for a row of something else, and for one that has been deleted.
+        Return the slice in a row; None for another kind of row, and for a deleted one.
 
         Raises
         ------
         UnreadableRow
-            It is of a slice, in a form that this version does not know.
+            The row is a slice's, in a form that this version does not know.
         """
         if not cursor.name.startswith(SLICE) or "run" not in cursor.position:
             return None
@@ -175,7 +175,7 @@ class Slice:
         return _SLICE.read({**cursor.position, **lease}, row=cursor.name)
 
     def is_free(self, now: datetime) -> bool:
-        """Whether it is left to do, and no process works on it."""
+        """Whether it is not done, and no process works on it."""
         return not self.done and not self.is_held(now)
 
     def is_held(self, now: datetime) -> bool:
@@ -183,23 +183,23 @@ class Slice:
         return bool(self.holder) and self.held_until is not None and self.held_until > now
 
     def units_done(self, unit: str) -> float:
-        """How much of its size is done; within a slice only what is counted one by one can be told."""
+        """How much of its size is done; within a slice, only units that are counted one by one are known."""
         return float(self.size) if self.done else min(units_of(self.counts, unit), float(self.size))
 
 
 _SLICE: RowValue[Slice] = RowValue(Slice)
 
 _OF_LEASES = frozenset({"name", "holder", "held_until"})
-"""What a slice's row has beside its position."""
+"""The fields of a slice's row beside its position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkProgress:
     """
-    How far a walk is, over all its slices.
+    Progress of a walk over all its slices.
 
-    ``share`` is between 0 and 1, None while it is not cut to the end, for then the whole is unknown, and after it was
-    cancelled or has failed; ``seconds_left`` likewise, and while nothing is done yet.
+    ``share`` is between 0 and 1. It is None while cutting is unfinished, because the total is unknown, and after the
+    walk was cancelled or failed. ``seconds_left`` is None in the same cases, and while nothing is done yet.
     """
 
     row: WalkRow
@@ -210,7 +210,7 @@ class WalkProgress:
     slices_done: int
     workers: int
     problem: str = ""
-    """Code of what made it fail, or of what keeps it from its end: one of its slices is unreadable."""
+    """Code of the failure that ended it, or that keeps it from ending: one of its slices is unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +218,8 @@ class Board:
     """
     All walks, and their slices by run, as one scan of the rows found them.
 
-    Rows that this version does not understand are in neither, so that they hold no other walk up: without one of its
-    slices a walk does not end.
+    Rows that this version does not understand are left out, so that they do not hold up other walks. A walk that lacks
+    one of its slices does not end.
     """
 
     walks: Mapping[str, WalkRow]
@@ -228,7 +228,7 @@ class Board:
 
     @classmethod
     def of(cls, cursors: Sequence[Cursor]) -> Board:
-        """Sort rows of the cursors; those of other jobs are left out."""
+        """Build the board from rows of table ``cursors``; those of other jobs are left out."""
         walks, unreadable = dict[str, WalkRow](), list[UnreadableWalk]()
         slices: defaultdict[str, list[Slice]] = defaultdict(list)
         for cursor in cursors:
@@ -249,35 +249,35 @@ class Board:
         return self.slices.get(row.run, ())
 
     def free_of(self, row: WalkRow, now: datetime) -> list[Slice]:
-        """Return the slices of a walk that are left to do, that no process works on, and that need wait for none."""
+        """Return the slices of a walk that are not done, not held, and need not wait for others."""
         slices = self.of_walk(row)
-        # The board is no snapshot: where a slice is missing, what comes behind it waits.
+        # The board is no snapshot: if a slice is missing, those behind it wait.
         done = 0
         while done < len(slices) and slices[done].done and slices[done].name == row.slice_name(done):
             done += 1
         return [piece for piece in slices if piece.is_free(now) and piece.needs <= done]
 
     def unreadable_of(self, run: str) -> list[UnreadableWalk]:
-        """Return the rows of a run that this version does not understand, that of the walk first."""
+        """Return the rows of a run that this version does not understand, the walk's own row first."""
         return sorted((one for one in self.unreadable if one.run == run), key=lambda one: (one.is_slice, one.name))
 
     def units_done(self, row: WalkRow) -> float:
-        """How much of the walk is done, in its unit."""
+        """Return how much of the walk is done, in its unit."""
         return sum(piece.units_done(row.unit) for piece in self.of_walk(row))
 
     def is_complete(self, row: WalkRow) -> bool:
-        """Whether every slice that the walk was cut into is done, and there will be no more."""
+        """Whether cutting is finished and every slice is done."""
         return row.planned and sum(piece.done for piece in self.of_walk(row)) >= row.made
 
     def progress(self, row: WalkRow, now: datetime) -> WalkProgress:
-        """Add the slices up. Pure."""
+        """Return the progress of a walk, added up from its slices. Pure."""
         slices = self.of_walk(row)
         counts = Counter(row.counts)
         if row.state.is_open:
             for piece in slices:
                 counts.update(piece.counts)
         done = self.units_done(row)
-        # Of one that was cancelled or failed the slices are gone, and with them how much was done.
+        # A cancelled or failed walk has no slices any more, so how much was done is unknown.
         share = min(done / row.size, 1.0) if row.planned and row.size and row.state.is_open else None
         return WalkProgress(
             row=row,
@@ -292,7 +292,7 @@ class Board:
 
 
 def _seconds_left(row: WalkRow, done: float, now: datetime) -> float | None:
-    """Expect that the rest goes as fast as the present stretch of work did."""
+    """Estimate that the rest is as fast as the present stretch of work."""
     if row.state is not WalkState.RUNNING or not row.planned or row.since is None:
         return None
     here = done - row.before
@@ -311,13 +311,13 @@ async def read_walk(name: str, s: Jobs) -> WalkRow | None:
 
 
 def new_run() -> str:
-    """Return a name for a run that no other has."""
+    """Return a unique name for a run."""
     return uuid4().hex[:12]
 
 
 async def write_walk(row: WalkRow, stored: Stored[Cursor] | None, s: Jobs) -> None:
     """
-    Write a walk's row over what was read, and take its lease away: who held it reads it again.
+    Replace a walk's row under its ETag, and revoke its lease: the former holder reads it again.
 
     Raises
     ------
@@ -330,17 +330,17 @@ async def write_walk(row: WalkRow, stored: Stored[Cursor] | None, s: Jobs) -> No
 
 async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, problem: str = "") -> bool:
     """
-    Note that a run is over, with what was counted in all of it. Idempotent; of two at once one does.
+    Record that a run is over, with its total counts. Idempotent; of two simultaneous calls one succeeds.
 
     Parameters
     ----------
     problem
-        Code of what made it fail.
+        Code of the failure that ended it.
 
     Returns
     -------
     bool
-        Whether this call did it.
+        Whether this call ended the run.
     """
     counts = board.progress(row, s.clock.now()).counts
     stored = await s.cursors.read(row.name)
@@ -348,8 +348,9 @@ async def end_walk(row: WalkRow, state: WalkState, board: Board, s: Jobs, *, pro
     if latest is None or latest.run != row.run or not latest.state.is_open:
         return False
     if state is WalkState.DONE and latest.asked != row.asked:
-        return False  # asked for again since the board was read: slices were reopened
-    # The sum in one write with the state, and the slices go later: so nothing counts twice, whatever dies in between.
+        return False  # requested again since the board was read: slices were reopened
+    # Sum and state in one write, and the slices are deleted later: so nothing counts twice, whatever crashes in
+    # between.
     over = replace(latest, state=state, counts=counts, problem=problem)
     return await unless_conflict(write_walk(over, stored, s))
 
@@ -369,7 +370,7 @@ async def remove_leftovers(board: Board, s: Jobs) -> int:
         try:
             latest = await read_walk(slices[0].walk, s)
         except UnreadableRow:
-            continue  # it may be theirs: another version decides
+            continue  # it may belong to such a walk, for which another version decides
         if latest is not None and latest.run == run and latest.state.is_open:
             continue
         await s.cursors.delete_all([piece.name for piece in slices])

@@ -1,8 +1,8 @@
 """
-Changes of a walk by operators: its state, and slices that are to be worked on once more.
+Changes that operators make to a walk: its state, and slices to work on again.
 
-Called by `sync.operators.walks`. Each change is of one row under its ETag, so a worker that holds the row's lease finds
-out at its next write.
+Called by `sync.operators.walks`. Each change writes one row under its ETag, so a worker that holds the row's lease
+notices at its next write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sync.protocol.walk_rows import Board, Slice, WalkRow, WalkState, read_board
 
 async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
     """
-    Bring a walk from one state into another, and tell whether it was in one of those given. Idempotent.
+    Bring a walk from one of the given states into another; return whether it was in one of them. Idempotent.
 
     Raises
     ------
@@ -50,10 +50,10 @@ def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> Wal
 
 async def empty_unreadable(name: str, s: Jobs) -> bool:
     """
-    Empty a walk's row that this version does not understand, and tell whether it was one. Idempotent.
+    Empty a walk's row that this version does not understand; return whether it was such a row. Idempotent.
 
-    Under its ETag, so that a process of the version that wrote it loses the lease. The row is not deleted: a walk that
-    begins in between writes the same one.
+    The write is under the row's ETag, so that a process of the version that wrote it loses the lease. The row is not
+    deleted, because a walk that begins meanwhile writes the same row.
 
     Raises
     ------
@@ -76,15 +76,15 @@ def _is_unreadable(cursor: Cursor) -> bool:
 
 
 async def delete_unreadable_slices(board: Board, run: str, s: Jobs) -> None:
-    """Delete the slices of a run that is over which this version does not understand; no other run has their names."""
+    """Delete the unreadable slices of a run that is over; no other run uses their names."""
     await s.cursors.delete_all([one.name for one in board.unreadable_of(run) if one.is_slice])
 
 
 async def reopen_growing(row: WalkRow, s: Jobs) -> None:
     """
-    Have those slices of a walk that may have grown worked on once more, from where they are. Idempotent.
+    Reopen the slices of a walk that may have grown; work continues at their positions. Idempotent.
 
-    Who works on one loses it at the next batch: what was read before may lack what has come since.
+    A worker on such a slice loses it at its next batch, because its last read may lack entries that came since.
 
     Raises
     ------
