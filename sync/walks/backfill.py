@@ -1,10 +1,10 @@
 """
-A walk over all objects of a container: for a new installation, or after a loss of events that no feed covers.
+A walk over all objects of a container, for a new installation or after a loss of events that no feed covers.
 
-A listing names each object with its ETag, so one that is known as it is costs no byte of the object, and a thousandth
-of a request where its folder is small enough (`sync.walks.known`), else one row read. The listing is cut into slices
-(`sync.walks.cutting`) that commands and functions share (`sync.walks.sharing`). What FHIR then has to show is for the
-projection, in the running functions or in this process (`sync.walks.inline_projection`).
+A listing names each object with its ETag, so an unchanged object costs no read of the object: only a thousandth of a
+request if its folder is small enough (`sync.walks.known`), else one row read. The listing is cut into slices
+(`sync.walks.cutting`) that commands and functions share (`sync.walks.sharing`). The dirty studies are projected by the
+running functions or in this process (`sync.walks.inline_projection`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sync.walks.known import without_known
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk
 
 PAGE = 1000
-"""Objects a page: the position moves a page at a time, so this many are inspected again at most twice after a kill."""
+"""Objects on a page. The position moves a page at a time, so after a kill at most twice as many are inspected again."""
 
 KIND = "backfill"
 """Name of this kind of walk."""
@@ -48,7 +48,7 @@ KIND = "backfill"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a backfill covers: a container, names that begin with ``prefix``, changes since ``since``."""
+    """The scope of a backfill: a container, names that begin with ``prefix``, changes since ``since``."""
 
     container: str
     prefix: str = ""
@@ -56,7 +56,7 @@ class Scope:
 
     @property
     def cursor(self) -> str:
-        """Name of the walk's cursor; the prefix, which may name a patient, only as a hash."""
+        """Name of the walk's cursor. It contains the prefix, which may name a patient, only as a hash."""
         more = digest(self.prefix, self.since.isoformat() if self.since else "", length=12)
         return f"backfill {self.container} {more}" if self.prefix or self.since else f"backfill {self.container}"
 
@@ -75,7 +75,7 @@ class Backfill:
     """
     Walks over the objects of a container, by any number of workers: a kind of `sync.walks.sharing`.
 
-    Inspects every object of the scope that is not known as it is. Idempotent; may be interrupted and run beside
+    Inspects every object of the scope that changed or is not known. Idempotent; may be interrupted and run beside
     events.
     """
 
@@ -89,7 +89,7 @@ class Backfill:
             yield Cut(position=LISTING_PLAN.write(cut.plan), scope=scope, size=cut.size, last=cut.last)
 
     def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
-        """Iterate over what a slice names and the table does not know."""
+        """Iterate over the objects of a slice whose rows are missing or out of date."""
         mine = ListingSlice(
             part=_part_of(piece),
             at=PART_POSITION.read(piece.at, row=piece.name),
@@ -103,7 +103,7 @@ class Backfill:
         return _inspect(walk, s)
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
-        """Keep a dead letter of an object that alone keeps failing."""
+        """Dead-letter an object that alone keeps failing."""
         walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, s)
 
@@ -124,17 +124,17 @@ def _part_of(piece: Slice) -> ListingPart:
 
 async def preview_backfill(scope: Scope, walk: Walk, listing: ObjectListing, s: Ingest, *, parallel: int) -> None:
     """
-    Only count what a backfill would inspect: ``new``, ``changed``, ``unchanged``. Only reads.
+    Count the objects that a backfill would inspect: ``new``, ``changed``, ``unchanged``. Only reads.
 
     Parameters
     ----------
     walk
-        Counts; one without a lease.
+        Receives the counts; a walk without a lease.
 
     Raises
     ------
     SourceGone
-        There is no such container.
+        The container does not exist.
     TransientError
         Storage did not answer.
     """
@@ -156,7 +156,7 @@ async def listed_slice(
     source: Listing, piece: ListingSlice, *, since: datetime | None, size: int
 ) -> AsyncIterator[Batch]:
     """
-    List a slice, a page a batch. What was not changed since then is passed over. Only reads.
+    List a slice, a page per batch. Objects that have not changed since ``scope.since`` are skipped. Only reads.
 
     Parameters
     ----------
@@ -169,9 +169,9 @@ async def listed_slice(
 
 async def _listed(scope: Scope, listing: ObjectListing) -> AsyncIterator[Batch]:
     """
-    List the scope, a page a batch; a token that the store no longer takes begins again.
+    List the scope, a page per batch; if the store no longer accepts a token, the listing starts again.
 
-    What was not changed since ``scope.since`` is passed over. Only reads.
+    Objects that have not changed since ``scope.since`` are skipped. Only reads.
     """
     token, passed = None, Passed()
     while True:

@@ -1,4 +1,4 @@
-"""What a process remembers of each run of a walk between its slices; forgetting it only costs requests."""
+"""Keeps a process's memory of each run of a walk between slices; losing it only costs requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MOST_RUNS = 4
-"""Runs that are remembered, those that were worked on last."""
+"""How many of the last runs are remembered."""
 
 
 class ByRun(Generic[T]):

@@ -1,10 +1,10 @@
 """
-Which free slice a worker takes: one that others are not about to take.
+Chooses the free slice that a worker takes: one that others are not about to take.
 
-    all rows are read  ->  a slice  ->  the one behind it, and so on  ->  others are met, or a second is over: again
+    all rows are read -> a slice -> the one behind it, and so on -> another worker's slice, or a second is over: again
 
-A look reads every row, so a worker takes several slices by one. What it saw may be over by then: each slice is read
-again under its lease, and one that another process has or this one has done costs a request.
+Looking for slices means reading every row, so a worker takes several slices per look. Its knowledge may be out of date:
+each slice is read again under its lease, and one that is held or done costs a request.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Self
 from sync.protocol.walk_rows import Board, Slice, WalkRow
 
 LOOK_SECONDS = 1.0
-"""Seconds for which a worker takes slices by what it saw."""
+"""Seconds for which a worker chooses slices by one look."""
 
 Candidate = tuple[WalkRow, Slice]
-"""A slice that is free, and its walk."""
+"""A free slice, and its walk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a worker saw of all walks; ``held`` names the slices that others were at work on."""
+    """The state of all walks when a worker read them; ``held`` names the slices that others worked on."""
 
     board: Board
     free: Sequence[Candidate]
@@ -36,22 +36,22 @@ class Look:
 
     @classmethod
     def at(cls, board: Board, free: Sequence[Candidate], now: datetime) -> Self:
-        """Return it, with the slices of a board that are free."""
+        """Return a look with the free slices of a board."""
         held = (piece.name for slices in board.slices.values() for piece in slices if piece.is_held(now))
         return cls(board=board, free=free, held=frozenset(held), until=time.monotonic() + LOOK_SECONDS)
 
     def without(self, taken: Slice) -> Self | None:
-        """Return it without a slice that was taken; None where it is time to look again."""
+        """Return the look without a slice that was taken; None when it is time to look again."""
         free = [candidate for candidate in self.free if candidate[1].name != taken.name]
         return replace(self, free=free) if free and time.monotonic() < self.until else None
 
     def choose(self, last: Slice | None, *, but: Collection[str]) -> Candidate:
         """
-        Choose a slice, none of those named where there is another.
+        Choose a slice, avoiding those named if there is another.
 
-        Large ones first: for what one worker begins last, the others wait. Of these the one behind the last, if it is
-        free. Else one that others reach late, for they go on in the same way; any of these, for if all workers tried
-        the same, all but one would fail.
+        Large slices come first, because at the end all workers wait for the slice begun last. Among them, the slice
+        behind the last one is chosen if it is free; else one that others reach late, because they proceed in the same
+        way. It is a random one of these: if all workers tried the same slice, all but one would fail.
         """
         some = [candidate for candidate in self.free if candidate[1].name not in but] or self.free
         following = [candidate for candidate in some if last is not None and _follows(candidate[1], last)]
@@ -62,7 +62,7 @@ class Look:
         return next((one for one in following if one in large), None) or random.choice(self._late(row, large))  # noqa: S311
 
     def _late(self, row: WalkRow, some: Sequence[Candidate]) -> Sequence[Candidate]:
-        """Return half of the candidates: those with most to do between them and the worker that comes before them."""
+        """Return half of the candidates: those with the most work between them and the worker before them."""
         distances, distance = dict[str, int](), 0
         for piece in self.board.of_walk(row):
             distance = 0 if piece.name in self.held else distance + (not piece.done)
@@ -72,5 +72,5 @@ class Look:
 
 
 def _follows(piece: Slice, other: Slice) -> bool:
-    """Whether it is the next one of the same run."""
+    """Whether the slice is the next one of the same run."""
     return piece.run == other.run and int(piece.name[-5:]) == int(other.name[-5:]) + 1

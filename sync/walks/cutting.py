@@ -1,14 +1,13 @@
 """
-A listing cut into slices: each begins at a token of the listing, and ends where the next one begins.
+Cuts a listing into slices: each begins at a token of the listing, and ends where the next one begins.
 
     names, page after page  ->  a slice as soon as it holds enough  ->  its token, and names that the next begins with
 
-A slice is read again by its worker, from its token until the first of those names: so what was added in
-between is part of it, and nothing depends on the order that a store gives names, or on their form. Where all those
-names are gone the slice runs on, until the end of a later one, which costs reading and loses nothing. Names are only
-compared, so that a slice holds digests of them. A worker in the process that has just cut the slice is handed the pages
-that were read for it (`sync.walks.handed`) instead. Slices grow with what has been listed: however large a store is,
-they stay hundreds.
+A worker reads its slice again, from its token until the first of those names. So names added in between are part of it,
+and nothing depends on the store's order of names or on their form. If all those names are gone, the slice extends to
+the end of a later one, which costs reads and loses nothing. Names are only compared, so a slice holds only their
+digests. A worker in the process that has just cut the slice receives the pages already read (`sync.walks.handed`)
+instead. Slices grow with the listing: however large a store is, there are only some hundreds.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from sync.protocol.row_values import RowValue
 from sync.walks.handed import MOST, Handed
 
 SMALLEST = 250
-"""Objects of a slice at least, and names of a page while slices are so small."""
+"""Minimum objects of a slice, and names on a page while slices are that small."""
 
 LARGEST_PAGE = 1000
-"""Names of a page; five times as many would be five times the memory of all else."""
+"""Names on a page; five times as many would take five times the memory of everything else."""
 
 SHARE = 128
-"""A slice holds this part of what has been listed: the last workers of a walk end at about the same time."""
+"""A slice holds this share of the listing so far: the last workers of a walk then end at about the same time."""
 
 ENDS = 8
-"""Names of the next slice that a slice may end at: all would have to be deleted for it to run on."""
+"""Names of the next slice at which a slice may end: it extends further only if all of them were deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """
-    Where cutting stands; ``scope`` and ``size`` of the slice that ends there, if one does. Both as rows keep them.
+    Position of cutting; ``scope`` and ``size`` of the slice that ends there, if one does. Both as stored in rows.
 
-    ``unit`` is what sizes count from here on, empty for what they did; only without a slice. ``grows`` and ``needs``:
+    ``unit`` is the unit of sizes from here on, empty for no change; only set without a slice. ``grows`` and ``needs``:
     see `Slice`. ``more``: the next slice needs no reading, so both are written together.
     """
 
@@ -58,10 +57,11 @@ class Cut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingPlan:
     """
-    Where cutting stands in a listing: the slice that is being filled.
+    Position of cutting in a listing: the slice that is being filled.
 
-    ``start`` is the token that it begins at and ``token`` that of the next page, None for the beginning of the listing;
-    ``size`` counts its objects so far, and ``listed`` those of all pages. ``passed`` are the tokens until here.
+    ``start`` is the token at which the slice begins and ``token`` that of the next page, None for the beginning of the
+    listing. ``size`` counts the slice's objects so far, ``listed`` those of all pages. ``passed`` holds the tokens so
+    far.
     """
 
     start: str | None = None
@@ -71,17 +71,17 @@ class ListingPlan:
     passed: Passed = field(default_factory=Passed)
 
     def enough(self, smallest: int) -> int:
-        """Objects at which the slice ends."""
+        """Return the number of objects at which the slice ends."""
         return max(SMALLEST, smallest, self.listed // SHARE)
 
     def page(self, smallest: int) -> int:
-        """Names of the next page."""
+        """Return the number of names on the next page."""
         return min(self.enough(smallest), LARGEST_PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingPart:
-    """What a slice of a listing covers: from a token on, until the first of the names that ``ends`` are digests of."""
+    """Range of a slice of a listing: from a token on, until the first of the names whose digests are ``ends``."""
 
     token: str | None
     ends: tuple[str, ...]
@@ -89,7 +89,7 @@ class ListingPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartPosition:
-    """Where the holder of a slice continues: at a token, None for the beginning of the slice; or it is ``over``."""
+    """Position of a slice's holder: a token, None for the beginning of the slice; or the slice is ``over``."""
 
     token: str | None = None
     over: bool = False
@@ -102,7 +102,7 @@ PART_POSITION: RowValue[PartPosition] = RowValue(PartPosition)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingCut:
-    """Where cutting stands in a listing, and the slice that ends there with its number of objects, if one does."""
+    """Position of cutting in a listing, and the slice that ends there with its number of objects, if one does."""
 
     plan: ListingPlan
     part: ListingPart | None = None
@@ -113,9 +113,9 @@ class ListingCut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSlice:
     """
-    A slice of a listing, and where its holder is.
+    A slice of a listing, and its holder's position.
 
-    ``later`` are parts behind it: their ends are ends of this one too, should its own be gone.
+    ``later`` are the parts behind it: their ends also end this slice if its own are gone.
     """
 
     part: ListingPart
@@ -126,10 +126,10 @@ class ListingSlice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """
-    What is listed for a walk: a container, or what in it has a prefix; ``run`` is the walk's, as `WalkRow` has it.
+    The listing of a walk: a container, or its names with a prefix; ``run`` as in `WalkRow`.
 
-    ``handed`` is for pages that cutting has read for a slice. They are those of this run, for an older listing may lack
-    what was added before the walk began; and of no other cut at the same token, which may end elsewhere.
+    ``handed`` holds pages that cutting has read for a slice. They belong to this run, because an older listing may lack
+    names added before the walk began, and to this cut, because another cut at the same token may end elsewhere.
     """
 
     container: str
@@ -139,18 +139,18 @@ class Listing:
     run: str = ""
 
     def key(self, part: ListingPart) -> Hashable:
-        """Name the pages of a slice."""
+        """Return the key of a slice's pages."""
         return self.run, self.container, part.token, *part.ends
 
 
 async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) -> AsyncIterator[ListingCut]:
     """
-    Cut a listing from where cutting stands; the last cut is marked. Only reads. An empty listing is one empty slice.
+    Cut a listing from the plan's position on; the last cut is marked. Only reads. An empty listing is one empty slice.
 
     Parameters
     ----------
     smallest
-        Objects of a slice at least, where more than `SMALLEST` are no work.
+        Minimum objects of a slice, if larger than `SMALLEST` because they cost little work.
 
     Raises
     ------
@@ -165,13 +165,14 @@ async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) 
             size = plan.page(smallest)
             page = await source.pages.page(source.container, prefix=source.prefix, token=plan.token, size=size)
         except StaleToken:
-            # From the beginning: what is listed twice is known.
+            # From the beginning: objects that are listed twice are known the second time.
             plan, read = replace(plan, start=None, token=None, size=0, passed=Passed()), []
             continue
-        # Noted with the token, not before: a cut at this page leaves the plan there, and the page is read again.
+        # Noted together with the token, not before: a cut at this page leaves the plan there, and the page is read
+        # again.
         passed = listed_on(plan.passed, page.token)
         if plan.size >= plan.enough(smallest) and page.objects:
-            # Only a page with names ends a slice: an empty one has nothing to know the end by.
+            # Only a page with names ends a slice: an empty page has no name to recognise the end by.
             size, part = plan.size, ListingPart(token=plan.start, ends=_ends(page))
             _hand(source, part, read)
             plan, read = replace(plan, start=plan.token, size=0), []
@@ -196,21 +197,21 @@ async def cut_listing(source: Listing, plan: ListingPlan, *, smallest: int = 0) 
 
 
 def _hand(source: Listing, part: ListingPart, read: Sequence[Page] | None) -> None:
-    """Hand on all pages of a slice; None where some of them were read by another run of cutting, or are too many."""
+    """Hand over all pages of a slice; None if another process read some of them, or there are too many."""
     if read is not None:
         source.handed.give(source.key(part), read)
 
 
 async def slice_pages(source: Listing, piece: ListingSlice, *, size: int) -> AsyncIterator[tuple[Page, PartPosition]]:
     """
-    List a slice from the position of its holder: pages, and where to continue after each. Only reads.
+    List a slice from its holder's position: pages, and the position after each page. Only reads.
 
-    A token that the store no longer takes begins the listing again, and what is before the slice comes along.
+    If the store no longer accepts the token, the listing starts again and includes names before the slice.
 
     Parameters
     ----------
     size
-        Names of a page at most, where it is listed here. With one more than the slice has, its end is on its first
+        Maximum names on a page, if the slice is listed here. With one more than the slice has, its end is on its first
         page.
     """
     part, at = piece.part, piece.at
@@ -233,7 +234,7 @@ async def slice_pages(source: Listing, piece: ListingSlice, *, size: int) -> Asy
             continue
         before = _before(page.objects, ends)
         if before is not None or page.token is None:
-            # Noted as over, not by a token: none would stand for the beginning of the slice.
+            # Noted as over, not by a token: None would mean the beginning of the slice.
             yield Page(objects=page.objects if before is None else before), PartPosition(over=True)
             return
         passed = listed_on(passed, page.token)
@@ -242,13 +243,13 @@ async def slice_pages(source: Listing, piece: ListingSlice, *, size: int) -> Asy
 
 
 def _ends(page: Page) -> tuple[str, ...]:
-    """Choose names over the whole page: those of one folder often go together."""
+    """Choose names across the whole page: those of one folder are often deleted together."""
     step = max(len(page.objects) // ENDS, 1)
     return tuple(_digest(listed) for listed in page.objects[::step][:ENDS])
 
 
 def _before(objects: Sequence[ListedObject], ends: frozenset[str]) -> Sequence[ListedObject] | None:
-    """Return what comes before the first of the ends; None where none of them is there."""
+    """Return the objects before the first of the ends; None if no end is on the page."""
     for number, listed in enumerate(objects):
         if ends and _digest(listed) in ends:
             return objects[:number]
@@ -256,5 +257,5 @@ def _before(objects: Sequence[ListedObject], ends: frozenset[str]) -> Sequence[L
 
 
 def _digest(listed: ListedObject) -> str:
-    # Long enough that no two names of any store have the same: a wrong end would lose what follows it.
+    # Long enough that no two names of any store share a digest: a wrong end would lose the names behind it.
     return digest(listed.object.name, length=24)

@@ -1,5 +1,5 @@
 """
-What a part of an export may have in common with others: one file, its lines in buckets by a digest of the resource.
+Writes the resources that a part of an export may share with others: one file, in buckets by digest of the resource.
 
     resources of a part  ->  buckets  ->  a file, bucket by bucket, and where each begins  ->  the merge of one bucket
 
@@ -26,7 +26,7 @@ class Shared:
         self._lines: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
 
     def add(self, resource: Resource) -> None:
-        """Keep a resource, unless it is there."""
+        """Add a resource, unless it is there already."""
         mark = mark_of(resource)
         self._lines[mark % self._buckets].setdefault(mark, canonical(resource) + b"\n")
 
@@ -34,7 +34,7 @@ class Shared:
         """
         Write the file; return its name and digest, and ``buckets``: number -> first byte, bytes, digest.
 
-        Those without a resource are left out.
+        Buckets without a resource are left out.
         """
         buckets: dict[str, tuple[int, int, str]] = {}
         start, whole = 0, sha256()

@@ -1,5 +1,5 @@
 """
-What rows of an export keep: what is asked for, where cutting stands, what a slice covers and how far its holder is.
+Values in the rows of an export: the request, the position of cutting, the range of a slice, and its holder's position.
 
 `sync.walks.exporting` cuts and writes.
 """
@@ -16,7 +16,7 @@ from sync.protocol.row_values import RowValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for: into which container, and how large a file becomes."""
+    """The request: the target container, and the size of files."""
 
     container: str
     max_bytes: int
@@ -25,7 +25,7 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
     """
-    Where cutting stands: how many ``parts`` and ``buckets`` there are, and which of each is ``next`` and to ``merge``.
+    Position of cutting: the numbers of ``parts`` and ``buckets``, the ``next`` part and the next bucket to ``merge``.
 
     ``step`` parts are a slice; all parts together have about ``studies`` studies.
     """
@@ -40,7 +40,7 @@ class Stand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Parts of the keys, from one on and before another."""
+    """Parts of the study keys: from one number until before another."""
 
     part: Literal["parts"] = "parts"
     begin: Annotated[int, Field(alias="from")]
@@ -60,7 +60,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The manifest of all."""
+    """The manifest of the whole export."""
 
     part: Literal["close"] = "close"
     of: int
@@ -68,12 +68,12 @@ class End:
 
 
 Part = Parts | Merge | End
-"""What a slice covers."""
+"""The range of a slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Which part its holder writes next; or it is over."""
+    """The part that the slice's holder writes next; or the slice is over."""
 
     next: int | None = None
     over: bool = False

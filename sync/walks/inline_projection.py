@@ -1,8 +1,8 @@
 """
-Projection inside a command, where no function app runs: the same handling, woken by this process's own marks.
+Projects studies inside a command when no function app runs: the same handlers, woken by this process's own marks.
 
-`HintsHere` takes the place of the queue ``studies``, so that no message is left there for an app that does not run. The
-dirty rows stay the truth: what an earlier run left behind is found at the start, and again at the end.
+`HintsHere` replaces the queue ``studies``, so that no message is left there for an app that does not run. The dirty
+rows stay the truth: studies that an earlier run left are found at the start, and again at the end.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from sync.ports import Clock, Deliver, DirtyStudies, StudyQueue
 from sync.protocol.dirty_studies import due_at
 
 AT_ONCE = 8
-"""Studies projected at once; a FHIR service answers more only more slowly."""
+"""Studies projected concurrently; more would only make the FHIR service slower."""
 
 PATIENCE = 180.0
 """Seconds without any success after which an outage of the FHIR service ends the command."""
 
 _POLL_SECONDS = 0.2
-"""Seconds between two looks whether something is due, while no hint comes."""
+"""Seconds between two checks whether a study is due, while no hint arrives."""
 
 
 class HintsHere(StudyQueue):
-    """The hints of one process; the earliest of a study counts."""
+    """The hints of one process; a study's earliest hint counts."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heap: list[tuple[datetime, StudyRef]] = []
         self._due: dict[StudyRef, datetime] = {}
         self.news = asyncio.Event()
-        """Set when a hint came; the task that waits for one clears it."""
+        """Set when a hint arrives; the task that waits for one clears it."""
 
     async def enqueue(
         self,
@@ -48,7 +48,7 @@ class HintsHere(StudyQueue):
         *,
         redelivered: bool = False,  # noqa: ARG002 -- a port's
     ) -> None:
-        """Note that the study is outstanding, and when to look; there is no earlier delivery here."""
+        """Note that the study is outstanding, and when it is due; no earlier delivery exists here."""
         due = self._clock.now() + timedelta(seconds=delay)
         if study not in self._due or due < self._due[study]:
             self._due[study] = due
@@ -64,7 +64,7 @@ class HintsHere(StudyQueue):
         return any(due <= self._clock.now() for due in self._due.values())
 
     def take(self, most: int) -> list[StudyRef]:
-        """Remove and return what is due, each study once."""
+        """Remove and return the studies that are due, each once."""
         studies: list[StudyRef] = []
         while self._heap and len(studies) < most and self._heap[0][0] <= self._clock.now():
             due, study = heapq.heappop(self._heap)
@@ -76,10 +76,10 @@ class HintsHere(StudyQueue):
 
 class LeftForTheApp(DirtyStudies):
     """
-    The list of dirty studies, for a command: its failures delay no study for the app.
+    The list of dirty studies for a command, whose failures must not delay a study for the app.
 
-    A failed write may still have arrived, so the row records that the cached projection must be bypassed; its due time,
-    its number of failures and their begin stay as the app left them.
+    A failed write may still have arrived, so the row records that the cached projection must be bypassed. Its due time,
+    the number of failures and their start stay as the app left them.
     """
 
     def __init__(self, inner: DirtyStudies) -> None:
@@ -96,7 +96,7 @@ class LeftForTheApp(DirtyStudies):
         return await self._inner.mark(study, now, bypass_cache=bypass_cache, longest_gap=longest_gap)
 
     async def postpone(self, dirty: DirtyStudy, etag: str) -> None:
-        """Have the next attempt trust no record; the times and counts of the given row are the command's own."""
+        """Make the next attempt bypass the cached projection; the command keeps times and counts to itself."""
         stored = await self._inner.read(dirty.study)
         if stored is None or stored.etag != etag:
             raise StoreConflict("the row has changed")
@@ -114,9 +114,9 @@ class LeftForTheApp(DirtyStudies):
 @dataclass
 class Projector:
     """
-    Projects what is outstanding, until told that nothing more comes.
+    Projects outstanding studies until told that no more will come.
 
-    ``services`` must hold ``hints`` as their queue. ``counts`` is by outcome (``written``, ``unchanged``,
+    ``services`` must hold ``hints`` as their queue. ``counts`` are by outcome (``written``, ``unchanged``,
     ``dead_lettered``).
     """
 
@@ -128,12 +128,12 @@ class Projector:
 
     async def run(self, ended: asyncio.Event) -> None:
         """
-        Project until ``ended`` is set and nothing is outstanding. Safe to interrupt and to run beside a function app.
+        Project until ``ended`` is set and no study is outstanding. May be interrupted, and run beside a function app.
 
         Raises
         ------
         FhirUnavailable
-            The FHIR service is out of reach for longer than `PATIENCE`.
+            The FHIR service has been unreachable for longer than `PATIENCE`.
         TransientError
             Storage did not answer.
         """
@@ -147,7 +147,7 @@ class Projector:
                     asyncio.create_task(self._project(study)) for study in self.hints.take(AT_ONCE - len(working))
                 }
                 if working:
-                    # The next begins as soon as one is done, or is marked: a slow one holds no other up.
+                    # The next study begins as soon as one is done, or is marked: a slow one does not hold up others.
                     done, working = await asyncio.wait(
                         working, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
                     )
@@ -164,7 +164,7 @@ class Projector:
             await asyncio.gather(*working, return_exceptions=True)
 
     async def _wait(self, ended: asyncio.Event | None) -> None:
-        """Wait until a hint comes, or the end, or for the moment in which a hint may have become due."""
+        """Wait until a hint arrives, the end is set, or a hint may have become due."""
         if self.hints.news.is_set():
             return
         waiting = [asyncio.create_task(event.wait()) for event in (self.hints.news, ended) if event is not None]
@@ -189,7 +189,7 @@ class Projector:
         return await self._leftovers() == 0
 
     async def _leftovers(self) -> int:
-        """Note what is outstanding without a hint of ours; return how many."""
+        """Add hints for outstanding studies without one; return their number."""
         leftovers = 0
         async for dirty in self.services.dirty.all():
             wait = (due_at(dirty, self.services) - self.services.clock.now()).total_seconds()

@@ -1,9 +1,9 @@
 """
-Objects of a listing that are recorded already, found by folder instead of one by one.
+Finds the objects of a listing that are recorded already, by folder instead of one by one.
 
     batches of a listing  ->  the rows of their folders, a thousand per request  ->  batches without what is unchanged
 
-`sync.walks.backfill` walks over what is left; `sync.protocol.known_rows` reads the rows.
+`sync.walks.backfill` walks over the remaining objects; `sync.protocol.known_rows` reads the rows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from sync.ports import Ingest
 from sync.protocol.known_rows import Rows, rows_of
 
 REMEMBERED = 16
-"""Partitions whose rows are kept for the next pages; a folder mostly spans neighbouring pages."""
+"""Partitions whose rows are kept for the next pages; a folder usually spans neighbouring pages."""
 
 
 async def without_known(batches: AsyncIterator[Batch], s: Ingest) -> AsyncIterator[Batch]:
     """
     Iterate over the batches, counting in ``unchanged`` the objects whose rows have the ETag of the listing. Only reads.
 
-    A row may be older than the listing by the length of the walk, and proves as much: the object was inspected to the
-    end with this ETag, and ETags never return. Objects without a row come out as ``likely_new``.
+    A row may be older than the listing by the length of the walk and still proves that the object was inspected to the
+    end with this ETag, because ETags never recur. Objects without a row are marked ``likely_new``.
     """
     remembered: OrderedDict[str, Rows | None] = OrderedDict()
     async for batch in batches:
@@ -42,7 +42,7 @@ async def _remember(batch: Batch, remembered: OrderedDict[str, Rows | None], s: 
 
 
 def _judged(change: Change, rows: Rows | None) -> Change | None:
-    """Return the change that is left to be made; None where there is none."""
+    """Return the change to process; None if the object is unchanged."""
     if rows is None:
         return change
     row = change.object.key.row

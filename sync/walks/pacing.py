@@ -1,8 +1,8 @@
 """
-A limit on the load that a walk puts on FHIR: studies are marked no faster than the rate that an operator set.
+Limits the load that a walk puts on FHIR: studies are marked no faster than the rate that an operator set.
 
-Each mark of another study waits for its turn; a study that was just marked needs none, because its marks are projected
-together. Workers share a rate by dividing it by their number.
+Each mark of a new study waits for its turn; a study that was just marked needs no turn, because its marks are projected
+together. Workers divide the rate by their number.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sync.model import DirtyStudy, Stored, StudyRef
 from sync.ports import DirtyStudies
 
 SLOWEST, FASTEST = 0.01, 10_000.0
-"""Studies a second that may be asked for: more is no limit, and less is a pause."""
+"""Bounds of the rate, in studies a second: more is no limit, and less is a pause."""
 
 REMEMBERED = 1000
 """Studies whose further marks need no turn."""
 
 _STEP = 1.0
-"""Seconds after which a turn that is waited for is reconsidered: the rate may have changed."""
+"""Seconds after which the wait for a turn is recomputed: the rate may have changed."""
 
 
 class Pace:
@@ -40,7 +40,7 @@ class Pace:
             if self._next <= now:
                 self._next = max(self._next, now - _STEP) + 1.0 / self.rate
                 return
-            # At most one turn away, at the rate of now: a rate that was raised is not waited for at the old one.
+            # At most one turn away at the present rate: after the rate is raised, no wait is computed from the old one.
             self._next = min(self._next, now + 1.0 / self.rate)
             await asyncio.sleep(min(self._next - now, _STEP))
 
@@ -53,7 +53,7 @@ class PacedMarks(DirtyStudies):
         self._marked: OrderedDict[StudyRef, None] = OrderedDict()
 
     async def turn(self) -> None:
-        """Wait for the turn of a study that is read from FHIR, and perhaps never marked."""
+        """Wait for the turn of a study that is read from FHIR and may never be marked."""
         await self._pace.turn()
 
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:

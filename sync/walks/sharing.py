@@ -1,12 +1,12 @@
 """
-Walks that any number of processes share: one cuts slices, all take them, each under its lease.
+Walks that any number of processes share: one cuts slices, all work on them, each slice under a lease.
 
     begin  ->  cut  ->  work, work, work …  ->  the last slice done  ->  end
 
-A slice is taken by the lease of its row, and its position moves like that of any walk (`sync.walks.walk`): a worker
-that is killed costs what it had in hand since the last batch, and its slice is free again when the lease runs out. A
-holder that was presumed dead and is not may work beside the new one: what both do is idempotent, and the old one fails
-at its next batch. Cutting is under the lease of the walk's own row, and continues where it was in the same way.
+A worker takes a slice by the lease of its row, and its position moves like that of any walk (`sync.walks.walk`). A
+killed worker loses only its work since the last batch, and its slice is free again when the lease expires. A holder
+that was wrongly presumed dead may work beside the new one: the work of both is idempotent, and the old holder fails at
+its next batch. Cutting runs under the lease of the walk's own row, and continues in the same way.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from sync.walks.pacing import Pace, PacedMarks
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 24
-"""Objects that a worker inspects at once, where nothing else is said."""
+"""Default number of objects that a worker inspects concurrently."""
 
 WATCH = 2.0
-"""Seconds between two looks whether a walk still runs: after a pause no worker continues for longer."""
+"""Seconds between two checks whether a walk still runs: after a pause no worker continues for longer."""
 
 GRACE = 60.0
-"""Seconds that a slice is given to end what it has begun when its worker's time is over; then it is left as it is."""
+"""Seconds that a slice has to finish its begun work when its worker's time is over; then it is left as it is."""
 
 NOTED_SECONDS = 3.0
-"""Seconds after which it is noted how far cutting is within a slice; a kill costs that much of listing once more."""
+"""Seconds between notes of the position of cutting within a slice; after a kill that much is listed again."""
 
 
 class Kind(Protocol):
-    """What one kind of walk covers, and what it does with it. ``request`` is as `WalkRow` keeps it."""
+    """One kind of walk: its range, and its work. ``request`` is as in `WalkRow`."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the walk from ``row.plan`` on. Only reads."""
@@ -64,25 +64,25 @@ class Kind(Protocol):
         """
         Iterate over a slice from ``piece.at`` on; ``after`` are later slices.
 
-        Reads only, but for what is idempotent and has to be done before any change.
+        Only reads, except for idempotent work that must precede any change.
         """
         ...
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
-        """Return what deals with one change. It must be idempotent and bear an interruption."""
+        """Return the function that processes one change. It must be idempotent and may be interrupted."""
         ...
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
-        """Deal with a change that alone keeps failing."""
+        """Handle a change that alone keeps failing."""
         ...
 
 
 _DONE = {"done": True}
-"""What the position of a slice says once it is done."""
+"""Position of a slice that is done."""
 
 
 def _is_left(cursor: Cursor) -> bool:
-    """Whether a row is that of a slice which is not done: the lease of another one is not worth taking."""
+    """Whether a row is a slice that is not done: only then its lease is worth taking."""
     piece = Slice.of(cursor)
     return piece is not None and not piece.done
 
@@ -93,14 +93,14 @@ Kinds = Mapping[str, Kind]
 
 async def cut_walk(row: WalkRow, kinds: Kinds, s: ReadFeeds, *, until: float, most: int | None = None) -> None:
     """
-    Cut slices off a walk. Idempotent, and may be interrupted; of two at once one does.
+    Cut slices off a walk. Idempotent, and may be interrupted; of two simultaneous calls one cuts.
 
     Parameters
     ----------
     until
-        Time of `time.monotonic` after which nothing more is listed.
+        `time.monotonic` after which nothing more is listed.
     most
-        Slices to cut at most.
+        Maximum number of slices to cut.
 
     Raises
     ------
@@ -137,10 +137,10 @@ async def _cut(walk: Walk, name: str, kinds: Kinds, s: ReadFeeds, *, until: floa
             return
         if cut.more and len(new) < MOST_BESIDE:
             continue
-        # Within a slice seldom: after a kill its pages are listed once more. A unit is no part of a slice's row, so it
-        # is noted before the first one: who takes that over would not know it.
+        # Rarely within a slice: after a kill its pages are listed again. The unit is not in a slice's row, so it is
+        # noted before the first slice: a process that adopts that slice would not know it.
         if new or cut.unit or time.monotonic() - noted >= NOTED_SECONDS:
-            # Slices and what notes them in one transaction: a crash leaves no slice that is not noted, and no hole.
+            # Slices and their note in one transaction: a crash leaves no unnoted slice, and no gap.
             await walk.advance(row.position, new=_rows(new))
             noted, new = time.monotonic(), []
 
@@ -165,9 +165,9 @@ def _rows(slices: Sequence[Slice]) -> list[Cursor]:
 
 async def _adopted(row: WalkRow, walk: Walk, s: Jobs) -> WalkRow:
     """
-    Take over a slice that was written and not noted, as earlier versions did one after the other.
+    Adopt a slice that was written but not noted: earlier versions wrote both one after the other.
 
-    It may be worked on already, so it stays as it is.
+    A worker may hold it already, so it stays unchanged.
     """
     stored = await s.cursors.read(row.slice_name(row.made))
     piece = Slice.of(stored.value) if stored is not None else None
@@ -185,10 +185,10 @@ def _with(row: WalkRow, piece: Slice) -> WalkRow:
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """
-    One of those who share walks.
+    One of the workers that share walks.
 
-    ``only`` is the name of the walk to work on, empty for all; ``live`` is given the slice at hand by its row's name,
-    for who shows progress.
+    ``only`` is the name of the walk to work on, empty for all. ``live`` maps the present slice's row name to its walk,
+    for code that shows progress.
     """
 
     kinds: Kinds
@@ -201,9 +201,9 @@ class Worker:
         """
         Take free slices of running walks, one after the other, until none is free or the time is over.
 
-        Idempotent; may be interrupted, and run in any number of processes. A slice that fails is left until another
-        one succeeds: then the fault is that of its objects, and what fails again becomes a dead letter. Where the next
-        one fails too, it is an outage.
+        Idempotent; may be interrupted, and run in any number of processes. A slice that fails is left until another one
+        succeeds: then its objects are at fault, and those that fail again become dead letters. If the next slice fails
+        too, it is an outage.
 
         Parameters
         ----------
@@ -213,12 +213,12 @@ class Worker:
         Returns
         -------
         bool
-            Whether slices were left free.
+            Whether free slices are left.
 
         Raises
         ------
         TransientError
-            A source or storage did not answer; what was done stays done.
+            A source or storage did not answer; completed work stays done.
         """
         failed: dict[str, int] = {}
         succeeded = 0
@@ -235,7 +235,7 @@ class Worker:
                 succeeded += await self._take(row, piece, board, until, others_succeed=alone)
                 look, last = seen.without(piece), piece
             except Contention:
-                last = None  # another worker goes on from here
+                last = None  # another worker continues from here
             except TransientError:
                 if len(free) == 1 or piece.name in failed or succeeded in failed.values():
                     raise
@@ -249,10 +249,10 @@ class Worker:
     async def _take(
         self, row: WalkRow, chosen: Slice, board: Board, until: float, *, others_succeed: bool = False
     ) -> int:
-        """Work on a slice; return how many of its changes were dealt with."""
-        # A row that was deleted since it was found free is not made again: nothing would delete it.
+        """Work on a slice; return how many of its changes were processed."""
+        # A row that was deleted since it was found free is not created again: nothing would delete it.
         async with only_sync_errors(), walk_of(chosen.name, self.s, only_if=_is_left) as walk:
-            # Read again under the lease: it may have gone on since then.
+            # Read again under the lease: its position may have moved since.
             piece = Slice.of(Cursor(name=chosen.name, position=walk.position))
             if piece is None or piece.done or await _if_running(row, self.s) is None:
                 raise Contention("another process has done this slice, or its walk no longer runs")
@@ -297,7 +297,7 @@ async def _noting(piece: Slice, batches: AsyncIterator[Batch]) -> AsyncIterator[
 
 
 async def _watch(row: WalkRow, pace: Pace, s: ReadFeeds) -> None:
-    """Return once the walk no longer runs; keep its rate meanwhile."""
+    """Return once the walk no longer runs; apply changes of its rate meanwhile."""
     while True:
         await asyncio.sleep(WATCH)
         with suppress(SyncError):
@@ -315,13 +315,13 @@ def _share_of(row: WalkRow, board: Board, s: Core) -> float | None:
 
 
 async def _if_running(row: WalkRow, s: ReadFeeds) -> WalkRow | None:
-    """Return the walk as it is now; None once this run of it no longer runs."""
+    """Return the walk's present row; None once this run no longer runs."""
     latest = await read_walk(row.name, s)
     return latest if latest is not None and latest.run == row.run and latest.state is WalkState.RUNNING else None
 
 
 def running_walks(board: Board, kinds: Kinds) -> list[WalkRow]:
-    """Return the walks that run, of those kinds. Pure."""
+    """Return the running walks of those kinds. Pure."""
     return [row for row in board.walks.values() if row.state is WalkState.RUNNING and row.kind in kinds]
 
 
@@ -338,12 +338,12 @@ async def _fail(row: WalkRow, refusal: SyncError, s: ReadFeeds) -> None:
 
 async def end_walks(s: ReadFeeds) -> Board:
     """
-    End the walks whose slices are all done, and delete what is left of runs that are over. Idempotent.
+    End the walks whose slices are all done, and delete slices of runs that are over. Idempotent.
 
     Returns
     -------
     Board
-        As it was before.
+        The board before these changes.
     """
     board = await read_board(s)
     for problem in (one.problem for one in board.unreadable):

@@ -1,11 +1,11 @@
 """
-Workers of shared walks are called: by a timer, and by who has just asked for one.
+Calls workers for shared walks: from a timer, and when a walk was just requested.
 
-    a walk is asked for  ->  a message  ->  its first slices are cut, a message for each  ->  workers take them
-    every 30 seconds     ->  walks are cut on, workers are called for what is free, what is done is ended
+    a walk is requested  ->  a message  ->  its first slices are cut, a message for each  ->  workers take them
+    every 30 seconds     ->  walks are cut further, workers are called for free slices, finished walks are ended
 
-A message says nothing: the rows tell what is to be done (`sync.walks.sharing`), so that one which is lost, or delivered
-twice, costs waiting for the timer.
+A message has no content: the rows say what is to do (`sync.walks.sharing`). A lost message only costs a wait for the
+timer, a repeated one nothing.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from sync.protocol.walk_rows import Board, WalkRow, read_board
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks, free_slices, running_walks
 
 SEATS = 8
-"""Messages that are sent at once to call workers; each calls one."""
+"""Messages that are sent at once, each to call one worker."""
 
 BUSY = 5.0
-"""Seconds after which a message that met a busy process is offered again, to any other."""
+"""Seconds after which a message that reached a busy process is offered again, to any other."""
 
 TURN = 240.0
-"""Seconds that a called worker works; Azure Functions ends it after ten minutes."""
+"""Seconds that a called worker works; Azure Functions would end it after ten minutes."""
 
 TENDING = 40.0
-"""Seconds that a timer cuts and calls; its next run continues."""
+"""Seconds that a timer run cuts and calls; the next run continues."""
 
 CUT_AT_ONCE = 8
-"""Slices that are cut before workers are called again."""
+"""Slices to cut before workers are called again."""
 
 
 async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
     """
-    Cut walks further, call workers for free slices, end what is done: for a timer. Idempotent.
+    Cut walks further, call workers for free slices, end finished walks: for a timer. Idempotent.
 
     Returns
     -------
     int
-        How many walks run.
+        Number of running walks.
     """
     until = time.monotonic() + seconds
     while True:
@@ -66,7 +66,7 @@ async def tend_walks(kinds: Kinds, s: ShareWalks, *, seconds: float) -> int:
 
 async def _call_workers(running: list[WalkRow], board: Board, s: ShareWalks) -> None:
     free = len(free_slices(running, board, s))
-    # While a message waits, every worker is busy, or about to take it: more would call no one else.
+    # While a message waits, every worker is busy or about to take it: another message would reach no other worker.
     if free and not await s.slice_queue.has_waiting():
         for _ in range(min(free, SEATS)):
             await s.slice_queue.call()
@@ -89,11 +89,11 @@ async def _cut_first(kinds: Kinds, s: ShareWalks) -> None:
 
 async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
     """
-    Work on free slices for a while: what a message of the queue ``slices`` calls for. Idempotent.
+    Work on free slices for a limited time, as a message of the queue ``slices`` requests. Idempotent.
 
-    Of a walk that was just asked for, the first slices are cut. A process works on one slice at a time, and offers what
-    it cannot take to others. A message that is delivered again is dropped: its worker died, the rows tell what is left,
-    and the timer calls again.
+    Cuts the first slices of a walk that was just requested. A process works on one slice at a time, and offers messages
+    that it cannot take to others. A redelivered message is dropped: its worker died, the rows say what is left, and the
+    timer calls again.
     """
     if redelivered:
         return
@@ -102,7 +102,7 @@ async def take_turn(kinds: Kinds, s: ShareWalks, *, redelivered: bool) -> None:
     if turn.locked():
         board = await read_board(s)
         if free_slices(running_walks(board, kinds), board, s):
-            # Spread: offered all at once, they would be received all at once, by the process that polls most.
+            # Spread: if all were offered at once, the process that polls most would receive them all.
             await s.slice_queue.call(random.uniform(1.0, BUSY))  # noqa: S311 -- spreads load, guards nothing
         return
     async with turn:

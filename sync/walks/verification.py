@@ -1,12 +1,12 @@
 """
-A comparison of everything, by any number of processes: a kind of `sync.walks.sharing`.
+Compares source, ledger and FHIR for all studies, by any number of processes: a kind of `sync.walks.sharing`.
 
     slices of the containers  ->  ranges of study keys  ->  FHIR's list, a type a slice  ->  the end of the round
 
-What a slice finds is noted in table ``drifts`` under the name of the run, so that a slice that is done twice notes the
-same rows, and the last slice counts each of them once. A round that repairs goes in the order of the parts, each after
-the one before is done. One that only compares begins with the containers, because a listing tells which objects of
-studies need not be looked up, and ends with the end; the rest has no order.
+A slice notes its findings in table ``drifts`` under the name of the run, so that a slice that is done twice notes the
+same rows, and the last slice counts each of them once. A round that repairs works on the parts in order, each after the
+one before is done. A round that only compares begins with the containers, because a listing shows which objects of
+studies need no separate check, and finishes with the end; the other parts have no order.
 """
 
 from __future__ import annotations
@@ -64,22 +64,22 @@ from sync.walks.without_changes import WithoutChanges
 from sync.words import noun_of
 
 KIND = "verify"
-"""Name of this kind of walk; of its rows, how the kind begins."""
+"""Name of this kind of walk; its rows' kinds begin with it."""
 
 NAMES = 5000
-"""Objects of a slice at least: a request compares a thousand."""
+"""Minimum objects of a slice: a request compares a thousand."""
 
 STUDIES_A_SLICE = 100
-"""Studies of a slice, as far as their number can be told."""
+"""Approximate number of studies in a slice."""
 
 MOST_RANGES = 512
-"""Ranges of study keys at most: with more, the rows of slices would be much to read."""
+"""Maximum ranges of study keys: with more, reading all rows of slices would cost too much."""
 
 REPAIRED_AT_ONCE = 20
-"""Studies of a batch where they are repaired, which takes seconds each; an interruption loses the count of a batch."""
+"""Studies in a batch of a repair, which takes seconds for each; an interruption loses the count of a batch."""
 
 PACED_SECONDS = 10.0
-"""Seconds that a batch takes at the rate that is set: a longer one would not end in the turn of a function."""
+"""Seconds that a batch takes at the configured rate: a longer one would not end within a function's turn."""
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ _PREFIX = "repaired_"
 
 
 def new_verification(plan: Plan, settings: Settings, *, rate: float | None = None) -> NewWalk:
-    """Return the walk to begin; equal plans have one name. ``rate`` as in `WalkRow`: studies that are compared."""
+    """Return the walk to begin; equal plans have one name. ``rate`` as in `WalkRow`, here studies compared a second."""
     kind = kind_for(KIND, settings)
     options = [f"repair {plan.removals}"] if plan.repair else []
     options += [] if plan.objects else ["without source"]
@@ -106,12 +106,12 @@ def new_verification(plan: Plan, settings: Settings, *, rate: float | None = Non
 
 
 def action_of(plan: Plan) -> OperatorAction:
-    """Return what the audit trail calls it: a repair may delete resources."""
+    """Return the walk's action in the audit trail: a repair may delete resources."""
     return OperatorAction.REPAIR if plan.repair else OperatorAction.COMPARE
 
 
 def reason_of(plan: Plan) -> str:
-    """Say in the audit trail how much a repair may delete."""
+    """Return the reason for the audit trail, which says how much a repair may delete."""
     return f"at most {plan.removals} {noun_of(plan.removals, 'orphan')} deleted" if plan.repair else ""
 
 
@@ -132,12 +132,12 @@ def outcome_of(counts: Mapping[str, int]) -> ScanOutcome:
 
 
 def name_of(kind: DriftKind) -> str:
-    """Return the name that counts have for a kind."""
+    """Return the name of a kind's count."""
     return kind.value.removeprefix("drift.")
 
 
 def counts_of(outcome: ScanOutcome, **more: int) -> dict[str, int]:
-    """Return what a batch adds: what is left is counted at the end of the round, from what is noted."""
+    """Return the counts that a batch adds; remaining drifts are counted at the end of the round, from their rows."""
     numbers = {
         "studies": outcome.studies,
         "busy": outcome.busy,
@@ -150,7 +150,7 @@ def counts_of(outcome: ScanOutcome, **more: int) -> dict[str, int]:
 
 
 class _Unheard:
-    """Hears nothing: in a function, what is found is only noted."""
+    """Ignores reports: in a function, findings are only noted."""
 
     def report(self, drift: Drift, *, repaired: bool) -> None:
         """Receive a drift."""
@@ -164,7 +164,7 @@ class Verification(WithoutChanges):
     """
     Compares everything, by any number of workers. Idempotent, and may be interrupted.
 
-    ``audience`` hears what this process finds, not what others do.
+    ``audience`` receives the findings of this process, not those of others.
     """
 
     listing: ObjectListing
@@ -172,16 +172,16 @@ class Verification(WithoutChanges):
     audience: ScanObserver = field(default_factory=_Unheard)
     checker: Checker = field(default_factory=Checker)
     told: ByRun[dict[int, Place]] = field(default_factory=lambda: ByRun(dict))
-    """What this process has told."""
+    """Findings that this process has reported."""
     handed: Handed = field(default_factory=Handed)
     right_objects: ByRun[list[RightObjects]] = field(default_factory=lambda: ByRun(list))
-    """What all processes have found right in listings, once the listings are done."""
+    """Objects that any process found right in listings, once the listings are done."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """
         Cut the containers' listings, then the keys of studies, then the rest. Only reads.
 
-        A container that is not there holds nothing (yet), and its list proves nothing of its blobs.
+        A missing container holds no objects (yet), and its listing proves nothing about its blobs.
         """
         request, stand, made = request_of(row), stand_of(row), row.made
         containers = request.containers if request.objects else ()
@@ -228,7 +228,7 @@ class Verification(WithoutChanges):
         return replace(stand, studies=studies, ranges=ranges)
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: MarkDirty) -> AsyncIterator[Batch]:
-        """Iterate over a slice, compared, and repaired if that is asked for and projection is not paused."""
+        """Iterate over a slice: compared, and repaired if requested and projection is not paused."""
         at, part = position_of(piece), part_of(piece)
         if at.over:
             return
@@ -262,7 +262,7 @@ class Verification(WithoutChanges):
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is done of a slice by one of its holders, from where he is ``at``; ``later`` are the slices behind it."""
+    """A holder's work on a slice, from its position ``at`` on; ``later`` are the slices behind it."""
 
     row: WalkRow
     size: int
@@ -286,7 +286,7 @@ class _Work:
                 return self._close()
 
     async def _with_known(self, read: AsyncIterator[T]) -> AsyncIterator[T]:
-        """Iterate over what is read for a part, of which the first is asked for beside the known drifts."""
+        """Iterate over the reads of a part; the first is requested concurrently with the known drifts."""
         loading = asyncio.create_task(self.round.judge.load())
         try:
             async for one in read:
@@ -303,7 +303,7 @@ class _Work:
         later = [other for other in self.later if isinstance(other, Objects) and other.container == part.container]
         piece = ListingSlice(part=part, at=self.at, later=later)
         pages = slice_pages(self.source(part.container), piece, size=min(PAGE, self.size + 1))
-        # Noted with the position, and moved with it: who goes on with the slice goes on with what it proved.
+        # Stored with the position, and moved with it: the next holder of the slice continues with what it proved.
         right = self.at.right or RightObjects(since=self.s.clock.now())
         async for page, at in self._with_known(pages):
             right = right.with_these(await self.round.objects(page.objects))
@@ -330,7 +330,7 @@ class _Work:
                 if link is None or link != kept:
                     raise
                 passed, link = Passed(), None
-                kept = None  # the link has expired: from the beginning of the list
+                kept = None  # the link has expired: start the list again
                 continue
             passed = followed(passed, page.following)
             await self.round.resources(page.resources)
@@ -348,8 +348,8 @@ class _Work:
         removable = noted.get(what, Removable(what=what))
         left, counted = await self._left(what, noted), await self._counted(what)
         if removable.number > counted:
-            # Noted by a worker that had lost its slice, while the other one met the study at work. After a kill it
-            # would not show how many of them are gone, so the next round deletes them.
+            # Noted by a worker that had lost its slice, while the new holder found the study being processed. After a
+            # kill the rows would not show how many of them are gone, so the next round deletes them.
             yield Batch(position=POSITION.write(_OVER), counts={"not_removed": removable.number})
             return
         if what == DOUBLES:
@@ -363,14 +363,14 @@ class _Work:
             yield self._batch(Position(after=subject))
 
     async def _left(self, what: str, noted: Mapping[str, Removable]) -> int:
-        """Return how many resources may still be deleted, after the steps before: what was found and is gone counts."""
+        """Return how many resources may still be deleted after the earlier steps; deleted findings count."""
         order = (DOUBLES, *LISTED)
         before = order[: order.index(what)]
         gone = [await self._counted(step) - (noted[step].number if step in noted else 0) for step in before]
         return self.round.plan.removals - sum(max(number, 0) for number in gone)
 
     async def _counted(self, what: str) -> int:
-        """Return how many the round found; from rows of slices that are done, so that a kill changes nothing."""
+        """Return how many the round found, from rows of finished slices, so that a kill changes nothing."""
         slices = (await read_board(self.s)).of_walk(self.row)
         counted = [piece for piece in slices if _finds(part_of(piece), what)]
         return sum(piece.counts.get("deferred", 0) for piece in counted)
@@ -378,7 +378,7 @@ class _Work:
     async def _close(self) -> AsyncIterator[Batch]:
         await self.round.judge.load()
         left, kept = await close_round(self.row.run, self.round, self.s)
-        self.round.outcome.busy = 0  # counted when they were met
+        self.round.outcome.busy = 0  # counted when they were found
         yield self._batch(_OVER, kept=kept, **{name_of(kind): number for kind, number in left.items()})
 
 
@@ -386,5 +386,5 @@ _OVER = Position(over=True)
 
 
 def _finds(part: Part, what: str) -> bool:
-    """Whether such a part finds what is removed under that name."""
+    """Whether such a part finds the resources that are removed under that name."""
     return isinstance(part, Studies) if what == DOUBLES else part == Resources(what=what)

@@ -1,9 +1,9 @@
 """
-What rows of a comparison keep: what is asked for, where cutting stands, what a slice covers and how far its holder is.
+Values in a comparison's rows: the request, the position of cutting, a slice's range, and its holder's position.
 
-    request  ->  stand, step by step  ->  a part per slice  ->  a position in it
+    request  ->  position of cutting, step by step  ->  a part per slice  ->  a position in it
 
-`sync.walks.verification` cuts the containers' listings and compares; what needs no listing to be cut is cut here. Pure.
+`sync.walks.verification` cuts the containers' listings and compares; slices that need no listing are cut here. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORTH_STUDY, _WORTH_RESOURCE = 100, 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for: a `Plan` of everything, and the containers that were configured then."""
+    """The request: a `Plan` of everything, and the containers that were configured then."""
 
     repair: bool
     objects: bool
@@ -44,7 +44,7 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
     """
-    Where cutting stands: the container that is next and where its listing is ``at``, then the range, then the step.
+    Position of cutting: the next container and the position ``at`` in its listing, then the range, then the step.
 
     ``listed`` is false once a container could not be listed. ``ranges`` is 0 until it is estimated how many ``studies``
     there are. ``before`` is the number of slices before the ranges.
@@ -70,7 +70,7 @@ class Objects(ListingPart):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Studies:
-    """A range of study keys, without its first and with its last; ``listed``: every container could be listed."""
+    """A range of study keys, first exclusive and last inclusive; ``listed``: every container could be listed."""
 
     part: Literal["studies"] = "studies"
     begin: Annotated[str, Field(alias="from")]
@@ -80,7 +80,7 @@ class Studies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """FHIR's list of a type."""
+    """FHIR's list of one resource type."""
 
     part: Literal["list"] = "list"
     what: str
@@ -88,7 +88,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What was found of a type without a record, or of second ImagingStudies, and is to be removed."""
+    """Resources to remove: those of a type without a record, or second ImagingStudies."""
 
     part: Literal["remove"] = "remove"
     what: str
@@ -102,17 +102,17 @@ class End:
 
 
 Part = Objects | Studies | Resources | Removal | End
-"""What a slice covers."""
+"""The range of a slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position(PartPosition):
-    """How far the holder of a slice is: ``after`` a study or subject, or at the ``link`` of a page of FHIR's list."""
+    """Position of a slice's holder: ``after`` a study or subject, or at the ``link`` of a page of FHIR's list."""
 
     after: str = ""
     link: str | None = None
     right: RightObjects | None = None
-    """Of a part of a listing: what it proved right."""
+    """For a part of a listing: the objects that it proved right."""
 
 
 REQUEST: RowValue[Request] = RowValue(Request)
@@ -122,28 +122,28 @@ _PART: RowValue[Part] = RowValue(Annotated[Part, Field(discriminator="part")])
 
 
 def request_of(row: WalkRow) -> Request:
-    """Return what a walk's row asks for."""
+    """Return the request in a walk's row."""
     return REQUEST.read(row.request, row=row.name)
 
 
 def stand_of(row: WalkRow) -> Stand:
-    """Return where cutting stands; at the beginning, where it has not begun."""
+    """Return the position of cutting; the beginning, if it has not begun."""
     return _STAND.read(row.plan, row=row.name) if row.plan else Stand(listed=request_of(row).objects)
 
 
 def part_of(piece: Slice) -> Part:
-    """Return what a slice covers."""
+    """Return the range of a slice."""
     return _PART.read(piece.scope, row=piece.name)
 
 
 def position_of(piece: Slice) -> Position:
-    """Return how far the holder of a slice is."""
+    """Return the position of a slice's holder."""
     return POSITION.read(piece.at, row=piece.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where cutting stands, and the slice that ends there, if one does; all else as in `Cut`."""
+    """Position of cutting, and the slice that ends there, if one does; other fields as in `Cut`."""
 
     stand: Stand
     part: Part | None = None
@@ -154,7 +154,7 @@ class Step:
 
     @property
     def cut(self) -> Cut:
-        """The same, as rows keep it."""
+        """The same, as stored in rows."""
         scope = _PART.write(self.part) if self.part is not None else None
         return Cut(
             position=_STAND.write(self.stand),
@@ -180,7 +180,7 @@ def cut_keys(stand: Stand) -> Iterator[Step]:
 
 
 def cut_rest(stand: Stand, plan: Plan, made: int) -> Iterator[Step]:
-    """Cut what comes after the keys: FHIR's lists, what is removed, and the end. ``made`` slices are cut before."""
+    """Cut the parts after the keys: FHIR's lists, the removals, and the end. ``made`` slices are cut before."""
     parts: list[Part] = [Removal(what=DOUBLES)] if plan.repair else []
     for resource_type in LISTED:
         parts += [Resources(what=resource_type), *([Removal(what=resource_type)] if plan.repair else [])]
@@ -191,7 +191,7 @@ def cut_rest(stand: Stand, plan: Plan, made: int) -> Iterator[Step]:
             replace(stand, step=number + 1),
             part,
             size=_WORTH_RESOURCE * stand.studies if isinstance(part, Resources) else 0,
-            # What is removed in one step is no drift in the next; and the end comes after all.
+            # A resource that one step removes is no drift in the next; and the end comes last.
             needs=made if plan.repair or last else 0,
             last=last,
             more=not last,

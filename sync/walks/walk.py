@@ -1,10 +1,10 @@
 """
-A walk over many objects: batches in, bounded work in flight, a position that moves only over what is done.
+A walk over many objects: batches in, bounded work in flight, a position that moves only over finished batches.
 
     batches (a listing, a feed)  ->  at most ``parallel`` changes at once  ->  the cursor, batch by batch
 
-A batch is done when all of its changes are, and the cursor moves over contiguous done batches only: a walk that is
-killed at any time begins again at the first change that it may have missed. Memory is that of a few batches.
+A batch is done when all of its changes are, and the cursor moves only over contiguous finished batches: a walk that is
+killed at any time restarts at the first change that it may have missed. It keeps a few batches in memory.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from sync.protocol.leases import Lease, take
 from sync.protocol.row_values import RowValue
 
 LEASE = 30.0
-"""Seconds for which a walk holds its cursor; it renews it three times as often, and one that was killed blocks the
-next for so long."""
+"""Seconds for which a walk leases its cursor. It renews the lease three times as often; a killed walk blocks the next
+one for that long."""
 
 AHEAD = 2
-"""Batches begun while an earlier one still has changes to deal with."""
+"""Batches that may begin while an earlier one still has unfinished changes."""
 
 FIRST_PAUSE = 0.5
-"""Seconds before a change that met an outage is tried again; doubles each time."""
+"""Seconds before a change that met an outage is retried; doubles each time."""
 
 TRIES = 7
-"""Times that a change is tried while the store does not answer: about half a minute."""
+"""Attempts for a change while the store does not answer: about half a minute."""
 
 HELD = "Another process holds this job's lease. If it crashed, the lease expires within 30 s."
 
 Work = Callable[[Change], Awaitable[None]]
-"""Deals with one change; raises TransientError where trying again may help."""
+"""Processes one change; raises TransientError if a retry may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What every walk keeps with its position."""
+    """The counts that every walk keeps with its position."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -56,17 +56,17 @@ COUNTS: RowValue[Counts] = RowValue(Counts)
 
 class Walk:
     """
-    A held cursor and what is counted on the way.
+    A held cursor, and the counts of the walk.
 
-    Get one from `walk_of`; one made without a lease leaves no trace. ``counts`` starts with those of the position, so
-    that a walk in several runs adds up.
+    Get one from `walk_of`; a walk without a lease writes nothing. ``counts`` starts with those of the position, so that
+    the counts of several runs add up.
     """
 
     def __init__(self, lease: Lease | None = None) -> None:
         self._lease = lease
         self._turn = asyncio.Lock()
         self.position: Json = lease.position if lease else {}
-        """Where the walk stands; empty at its beginning."""
+        """Position of the walk; empty at its beginning."""
         before = COUNTS.read(self.position, row=lease.name).counts if lease else {}
         self.counts: Counter[str] = Counter(before)
         self._done: Counter[str] = Counter(before)
@@ -75,7 +75,7 @@ class Walk:
         """Whether changes of other walks are known to succeed at this time."""
 
     def count(self, outcome: str, number: int = 1) -> None:
-        """Count something; the position gets to know once the batch is done, so that nothing counts twice."""
+        """Add to a count; the position receives it once the batch is done, so that nothing counts twice."""
         self.counts[outcome] += number
         if (tally := _tally.get()) is not None:
             tally[outcome] += number
@@ -91,7 +91,7 @@ class Walk:
         Parameters
         ----------
         new
-            Rows that are inserted with it, all or none.
+            Rows to insert in the same write, all or none.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Walk:
                 raise _held() from None
 
     async def note(self, remarks: Json) -> None:
-        """Keep remarks with the position until it moves. Raises like `advance`."""
+        """Keep notes with the position until it moves. Raises like `advance`."""
         self.position = {**self.position, **remarks}
         if self._lease is None:
             return
@@ -126,18 +126,18 @@ class Walk:
                 raise _held() from None
 
     async def hold(self, lease: Lease) -> None:
-        """Keep the lease until cancelled, or until it is lost: then the next `advance` tells."""
+        """Renew the lease until cancelled, or until it is lost: then the next `advance` raises."""
         while True:
             await asyncio.sleep(LEASE / 3)
             async with self._turn:
                 if lease.is_released:
-                    return  # renewed, it would be taken again
+                    return  # a renewal would take it again
                 try:
                     await lease.renew()
                 except StoreConflict:
                     return
                 except TransientError:
-                    continue  # there are two more tries before it runs out
+                    continue  # two more attempts follow before it expires
 
 
 @asynccontextmanager
@@ -153,7 +153,7 @@ async def walk_of(name: str, s: Jobs, *, only_if: Callable[[Cursor], bool] | Non
     Raises
     ------
     Contention
-        Another process holds it, or it is not as it has to be.
+        Another process holds it, or the row does not meet the condition.
     StoreUnavailable
         Storage did not answer: the position is unknown, so no walk starts.
     """
@@ -166,7 +166,7 @@ async def walk_of(name: str, s: Jobs, *, only_if: Callable[[Cursor], bool] | Non
         yield walk
     finally:
         holding.cancel()
-        # The renewal ends first: written after the release it would take the lease again.
+        # The renewal ends first: a renewal after the release would take the lease again.
         with suppress(asyncio.CancelledError):
             await holding
         with suppress(SyncError):
@@ -187,15 +187,15 @@ async def run_walk(
     ending: Json | None = None,
 ) -> bool:
     """
-    Deal with every change of every batch, in no order, and move the position over what is done. Safe to interrupt.
+    Process every change of every batch, in any order, and move the position over finished batches. May be interrupted.
 
     Parameters
     ----------
     until
-        Time of `time.monotonic` after which no batch is begun.
+        `time.monotonic` after which no batch is begun.
     ending
-        What the position says besides once all is done. The lease is released with it, so that the last batch, the end
-        and the release are one write; by default the caller tells.
+        Fields to add to the position once all batches are done. The lease is released in the same write, so that the
+        last batch, the end and the release are one write; by default the caller writes the end.
 
     Returns
     -------
@@ -207,7 +207,7 @@ async def run_walk(
     Contention
         Another process runs this walk now.
     TransientError
-        From the work, or from the batches. What was done stays done.
+        From the work, or from the batches. Completed work stays done.
     """
     slots = asyncio.Semaphore(parallel)
     begun: deque[tuple[Batch, asyncio.Task[Counter[str]]]] = deque()
@@ -223,7 +223,7 @@ async def run_walk(
         while begun:
             await _finish(begun, walk, ending=ending if ended and len(begun) == 1 else None)
         if ended and ending is not None and not ending.items() <= walk.position.items():
-            # There was no batch, or none was left when the end was known.
+            # There was no batch, or none was left when the end became known.
             await walk.finish({**walk.position, **ending})
     finally:
         for _, task in begun:
@@ -247,7 +247,7 @@ async def _finish(
 
 
 _tally: ContextVar[Counter[str] | None] = ContextVar("tally", default=None)
-"""What is counted in the batch at hand."""
+"""The counts of the present batch."""
 
 
 async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> Counter[str]:
@@ -260,7 +260,7 @@ async def _all_of(batch: Batch, work: Work, slots: asyncio.Semaphore) -> Counter
 
     async with _first_failure(), asyncio.TaskGroup() as group:
         tasks = [group.create_task(work_on(change)) for change in batch.changes]
-    if any(task.cancelled() for task in tasks):  # which a group takes for an end like any other
+    if any(task.cancelled() for task in tasks):  # which a group takes for a normal end
         raise asyncio.CancelledError
     return tally
 
@@ -283,17 +283,17 @@ def retry_then_dead_letter(
     until: float | None = None,
 ) -> Work:
     """
-    Try a change several times; give it up if it alone keeps failing.
+    Try a change several times; give up on it if it alone keeps failing.
 
-    When other changes succeed meanwhile, the fault is this object's: it gets a dead letter and the walk continues.
-    When nothing does, it is an outage: the walk stops, and its position tells the next one where to begin.
+    If other changes succeed meanwhile, this object is at fault: it gets a dead letter and the walk continues. If none
+    does, it is an outage: the walk stops, and the next one begins at its position.
 
     Parameters
     ----------
     longest_wait
-        Seconds that a try waits for at most, whatever the store asks for.
+        Maximum seconds between two attempts, whatever the store asks for.
     until
-        Time of `time.monotonic` at which the run ends: a wait that would pass it makes the try the last one.
+        `time.monotonic` at which the run ends: an attempt whose next wait would pass it is the last one.
     """
 
     def pause(state: RetryCallState) -> float:

@@ -1,7 +1,7 @@
 """
-Kinds of walks whose batches hold no changes: comparisons and exports, whose batches come with their work done.
+Base of walks whose batches hold no changes: comparisons and exports, which do their work while reading a batch.
 
-Source: `sync.walks.sharing.Kind`, of which this is the half that deals with changes.
+It provides the half of `sync.walks.sharing.Kind` that processes changes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from sync.walks.walk import Walk, Work
 
 
 class WithoutChanges:
-    """What such a kind does with a change: there is none."""
+    """The methods for changes, of which there are none."""
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:  # noqa: ARG002 -- as each kind is asked
-        """Return what is never called."""
+        """Return a function that is never called."""
         return _no_change
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:  # noqa: ARG002
-        """Never called, likewise."""
+        """Never called either."""
         await _no_change(change)
 
 
