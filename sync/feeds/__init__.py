@@ -4,8 +4,8 @@ Reads the change feeds of DICOM services: entries become changes, and a cursor k
     DICOM service   feed, by windows of time  ->  entries  ->  the highest sequence of each instance  ->  ingest
     Orthanc         changes, by sequence      ->  ids      ->  inspect each                           ->  ingest
 
-`reading` is how a timer or an event runs a feed: under a lease, a page at a time, the cursor moving only over what is
-done. `replay_window`, `changed_instances` and `deleted_instances` give what changed once more; they need no cursor.
+`reader` runs a feed for a timer or an event: under a lease, a page at a time; the cursor moves only over entries that
+are done. `replay_window`, `changed_instances` and `deleted_instances` return past changes again; they need no cursor.
 """
 
 from sync.feeds.dicom_windows import next_timestamp

@@ -1,5 +1,5 @@
 """
-The blob change feed as a walk takes it: records of a window of time in, batches of changes out.
+Reads the blob change feed for a walk: records of a time window in, batches of changes out.
 
 The feed covers the whole account and every kind of change; only blobs that were created, overwritten or deleted in our
 containers matter. A segment's time is right to a quarter of an hour, so the hour on either side of the window is read
@@ -27,9 +27,9 @@ OVERLAP = timedelta(hours=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedPosition:
     """
-    How far a feed was read: the segment that was begun, how many portions of it are done, and whether it is over.
+    Position in a feed: the segment being read, how many portions of it are done, and whether the feed is over.
 
-    Only finished segments are counted so, as the others may still grow in the middle.
+    Portions are counted for finished segments only, because the others may still grow in the middle.
     """
 
     segment: Timestamp | None = None
@@ -43,7 +43,11 @@ _KINDS = frozenset({"blobcreated", "blobdeleted", "blobrenamed"})
 
 
 def segments_of(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """Return from when on and before when the segments begin that may hold records of a window. Pure."""
+    """
+    Return the bounds of the begin times of segments that may hold records of a window, the second exclusive.
+
+    Pure.
+    """
     return _hour(start.astimezone(UTC) - OVERLAP), end + OVERLAP
 
 
@@ -55,7 +59,7 @@ async def feed_batches(
     position: FeedPosition,
 ) -> AsyncIterator[Batch]:
     """
-    Iterate over the changes of our containers in some segments, if they are of a window of time. Only reads.
+    Iterate over the changes of our containers in some segments, limited to a time window. Only reads.
 
     Both are from their first time on and before their second; `segments_of` tells which segments a window needs.
 
@@ -78,7 +82,7 @@ async def feed_batches(
         stands = FeedPosition(segment=segment.begin)
         async for records in feed.records(segment):
             portions += 1
-            # A segment that is open may grow in the middle: its portions are not counted as done, and are read again.
+            # An open segment may grow in the middle: its portions are not counted as done, and are read again.
             if segment.finished:
                 stands = replace(stands, portions=portions)
             if segment.begin != begun or portions > skip:
@@ -98,7 +102,7 @@ def _batch(
     for record in records:
         changes = _changes(record, allowed, start, end)
         unusable += any(isinstance(change, BadEvent) for change in changes)
-        # A feed is replayed over objects that are known, most of them.
+        # Most objects of a replayed feed are known already.
         ours = [replace(change, likely_new=False) for change in changes if isinstance(change, Change)]
         passed += not ours
         latest.update({change.object: change for change in ours})
@@ -111,7 +115,7 @@ def _batch(
 
 
 def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: datetime) -> Sequence[Any]:
-    """Read one record; its last change of an object wins, for records of one blob are in order."""
+    """Read one record; the last change of an object wins, because records of one blob are in order."""
     if str(record.get("eventType", "")).casefold() not in _KINDS:
         return ()
     at = _time(record.get("eventTime"))
@@ -121,7 +125,7 @@ def _changes(record: Mapping[str, Any], allowed: Sources, start: datetime, end: 
 
 
 def _time(value: Any) -> datetime | None:
-    """Return a record's time; None when it has none, and then it counts as of the window."""
+    """Return a record's time; None when it has none: then it counts as inside the window."""
     try:
         return utc_of(value.isoformat() if isinstance(value, datetime) else value)
     except ValueError:

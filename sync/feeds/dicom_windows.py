@@ -1,12 +1,12 @@
 """
-The position in a DICOM service's change feed: by time, with an overlap, one page at a time.
+Reads a DICOM service's change feed by time, with an overlap, one page at a time, and keeps the position.
 
-Rows are ordered by their timestamps, and a row may appear a little after later ones: its transaction took longer. So
-the position is the highest timestamp seen, of the service's clock and never of ours, and reading begins a while before
-it; entries that were handled before are recognised by their sequence. A row may also appear behind a slow run: so the
-next run begins a while before the row that was the last when this one *began*. Once such a re-reading, long enough
-after the last row, found nothing new, the next ones begin at that row itself. ``offset`` counts rows of the window,
-which the service has to read each time, so the window begins again after some pages.
+Rows are ordered by timestamp, but a row may appear after later ones, if its transaction took longer. So the position is
+the highest timestamp seen (of the service's clock, never of ours), and reading begins some time before it; entries
+handled before are recognised by their sequence. A row may also appear behind a slow run, so the next run begins some
+time before the row that was the last when this run *began*. Once such a second reading, long enough after the last row,
+found nothing new, later runs begin at that row itself. ``offset`` counts rows of the window, which the service must
+read each time, so a new window begins after some pages.
 
 Only an empty page is the end, not a short one: services may return fewer entries than requested.
 """
@@ -30,22 +30,22 @@ from sync.protocol.dead_letters import dead_letter_message
 from sync.protocol.row_values import RowValue
 
 LIMIT = 200
-"""Entries a page, the most that the service gives."""
+"""Entries on a page, the service's maximum."""
 
 OVERLAP = timedelta(seconds=60)
-"""How much later than later ones a row may appear."""
+"""By how much a row may appear later than rows with higher timestamps."""
 
 SKEW = timedelta(minutes=5)
-"""How far our clock may be ahead of the service's, and rows be late, in a run over a long backlog."""
+"""How far our clock may be ahead of the service's, plus the delay of rows, in a run over a long backlog."""
 
 LONGEST_WINDOW = 2000
-"""Rows to skip at most before the window begins again."""
+"""Maximum rows to skip before a new window begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedPosition:
     """
-    Where reading stands: ``until`` the highest timestamp, from ``start`` on, with the highest ``sequence``.
+    Position of reading: ``until`` is the highest timestamp read from ``start`` on, ``sequence`` the highest sequence.
 
     It is the same ``since`` then; ``closed`` once no earlier row can still appear.
     """
@@ -64,7 +64,7 @@ async def pages(
     feed: ChangeFeed, *, start: datetime | None, end: datetime | None, metadata: bool = True
 ) -> AsyncIterator[Sequence[Entry]]:
     """
-    Read the pages of a window of time, from ``start`` on and before ``end``; None: of the feed's beginning, its end.
+    Read the pages of a time window from ``start`` until before ``end``; None is the feed's beginning or its end.
 
     Only reads. A page that fails with metadata is read without them, and its instances are requested one by one: one of
     them may be stored but unreadable, and must not stop the feed.
@@ -88,7 +88,7 @@ async def pages(
 
 
 async def _page(feed: ChangeFeed, *, start: str, end: str, offset: int, metadata: bool) -> Sequence[Any]:
-    """Read a page; the adapter has repeated the request already where that may help."""
+    """Read a page; the adapter has already retried the request if that may help."""
     try:
         return await feed.page(start=start, end=end, offset=offset, limit=LIMIT, metadata=metadata)
     except SourceUnavailable as failure:
@@ -99,7 +99,7 @@ async def _page(feed: ChangeFeed, *, start: str, end: str, offset: int, metadata
 
 async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> datetime:
     """
-    Return when the first entry from ``start`` on is, and ``end`` if there is none before it.
+    Return the time of the first entry from ``start`` on, or ``end`` if there is none before it.
 
     Raises
     ------
@@ -115,7 +115,7 @@ async def next_timestamp(feed: ChangeFeed, start: datetime, end: datetime) -> da
 
 async def batches(feed: ChangeFeed, kept: Json, s: Reject) -> AsyncIterator[Batch]:
     """
-    Read the feed from a position on; each batch tells the position once its changes are dealt with.
+    Read the feed from a position on; each batch has the position that holds once its changes are processed.
 
     Entries that name no instance get their dead letters here. Idempotent from any position that it returned.
 
@@ -142,12 +142,12 @@ async def batches(feed: ChangeFeed, kept: Json, s: Reject) -> AsyncIterator[Batc
 
 
 def sequence_in(kept: Json, account: str) -> int:
-    """Return the highest sequence that was read, by the position of the feed's cursor; 0 where none was."""
+    """Return the highest sequence read, from the position of the feed's cursor; 0 if none was read."""
     return _POSITION.read(kept, row=dicom_cursor(account)).sequence
 
 
 def latest(entries: Iterable[Entry]) -> list[Change]:
-    """Return the youngest change of each instance: a page is of one moment, so its other entries add nothing."""
+    """Return the latest change of each instance: a page shows one moment, so earlier entries add nothing."""
     newest: dict[ObjectRef, Change] = {}
     for entry in entries:
         change = entry.change
@@ -164,7 +164,7 @@ def _rank(change: Change) -> int:
 
 
 def _times(entries: Iterable[Entry], now: datetime) -> list[datetime]:
-    """Timestamps of the entries; none lies in our future, or one that is wrong would hide all that follow."""
+    """Return the timestamps of the entries, none in our future: a wrong one would hide all entries that follow."""
     return [min(entry.at, now) for entry in entries if entry.at is not None]
 
 
@@ -172,9 +172,9 @@ def _reached(
     reached: datetime | None, moved: FeedPosition, before: datetime | None, began: datetime, sequence: int
 ) -> FeedPosition:
     """
-    Return the position after a run that has reached ``reached``, otherwise like ``moved``.
+    Return ``moved``, as the position after a run that has reached ``reached``.
 
-    The row ``before`` existed when the run began: so no row that is older by the overlap can still appear behind it.
+    The row ``before`` existed when the run began, so no row older by the overlap can still appear behind it.
     """
     if reached is None:
         return replace(moved, until=None, start=None, sequence=sequence)
@@ -184,7 +184,7 @@ def _reached(
 
 
 def _at_rest(position: FeedPosition, now: datetime) -> FeedPosition:
-    """Note whether the last row is so old that no earlier one can still appear."""
+    """Set whether the last row is so old that no earlier one can still appear."""
     since = position.since
     return replace(position, closed=position.closed or (since is not None and now - since >= OVERLAP))
 
@@ -196,5 +196,5 @@ async def _dead_letter_bad(entries: Iterable[Entry], account: str, s: Reject) ->
 
 
 def _text(timestamp: datetime | None) -> str:
-    """Spell a moment as the service wants it, with an offset; without a plus sign, which addresses must escape."""
+    """Format a time for the service: with an offset, but without a plus sign, which URLs must escape."""
     return timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z") if timestamp else ""

@@ -1,10 +1,10 @@
 """
-The position in the changes of an Orthanc, and the deletions, which its changes do not contain.
+Reads the changes of an Orthanc, and finds deletions, which its changes do not contain.
 
-A change names an instance, which is then inspected. The changes of what is deleted vanish with it, and may be
-cleared altogether, so the server's count of instances is compared with what the changes make of it: when there are
-fewer, and now and then in any case, its list of instances is compared with the rows of ours. The numbers of changes
-begin again when the server's database does: then reading does, too.
+A change names an instance, which is then inspected. The changes of a deleted instance vanish with it, and an operator
+may clear all changes. So the server's number of instances is compared with the number that the changes lead to. When
+there are fewer, and periodically in any case, its list of instances is compared with our rows. The numbers of changes
+start again with a new database of the server; then reading starts again too.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sync.protocol.row_values import RowValue
 from sync.walks.walk import AHEAD
 
 LIMIT = 500
-"""Changes a page."""
+"""Changes on a page."""
 
 CHECK_EVERY = timedelta(minutes=10)
-"""How often the list of instances is compared without any sign that it is needed."""
+"""How often the list of instances is compared without a sign that instances are missing."""
 
 CHECK_WITHOUT_COUNT = timedelta(minutes=1)
-"""The same where the server does not count its instances."""
+"""The same for a server that does not count its instances."""
 
 _BATCH = 200
 _INSTANCE = "instance"
@@ -41,9 +41,10 @@ _INSTANCE = "instance"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesPosition:
     """
-    Where reading stands: the number of the last change that was read.
+    Position of reading: the number of the last change that was read.
 
-    ``count`` is how many instances the server should have by the changes, and ``checked`` when the lists were compared.
+    ``count`` is the number of instances that the server should have by its changes, ``checked`` the time at which the
+    lists were compared.
     """
 
     since: int = 0
@@ -63,17 +64,17 @@ class Changes:
     reached: int
     last: int | None
     dates: tuple[str, ...] = ()
-    """The time of each of ``changes`` as the server spells it, in no known zone."""
+    """The time of each of ``changes`` as the server writes it, in no known time zone."""
 
 
 def changes_of(raw: Any, server: OrthancServer, since: int) -> Changes:
     """
-    Read a page of changes. Pure; what names no instance is passed over.
+    Read a page of changes. Pure; entries that name no instance are skipped.
 
     Raises
     ------
     SourceUnavailable
-        It is no page at all.
+        The answer is not a page of changes.
     """
     fields = _lower(raw)
     entries = fields.get("changes")
@@ -106,7 +107,7 @@ async def batches(server: OrthancServer, kept: Json, s: Ingest) -> AsyncIterator
     """
     Read the changes from a position on, then compare the lists for deletions; each batch has its position.
 
-    Idempotent from any position of a batch: handled objects are inspected once more.
+    Idempotent from any position of a batch: objects handled before are inspected once more.
 
     Raises
     ------
@@ -131,11 +132,11 @@ async def batches(server: OrthancServer, kept: Json, s: Ingest) -> AsyncIterator
         position = replace(position, since=page.reached, count=expected)
         passed = page.entries - len(page.changes)
         yield Batch(changes=page.changes, position=_POSITION.write(position), passed=passed)
-    # After the last page: what is stored meanwhile can hide a deletion until the next check, but never invents one.
+    # After the last page: an instance stored meanwhile can hide a deletion until the next check, but never invents one.
     count = await server.count()
     if _is_due(position.checked, expected, count, now):
         async for batch in _compared(server, s, under_way):
-            # ``checked`` stays as it was until the whole comparison is done, so that a crash compares again.
+            # ``checked`` stays unchanged until the whole comparison is done, so that it is repeated after a crash.
             yield Batch(changes=batch, position=_POSITION.write(position))
         position = replace(position, checked=now, count=count)
     yield Batch(position=_POSITION.write(position))
@@ -149,7 +150,7 @@ def _is_due(checked: datetime | None, expected: int | None, count: int | None, n
 
 
 async def _unknown(changes: Iterable[Change], s: Locate) -> int:
-    """Count the changes that make the server hold more than we know of."""
+    """Count the changes by which the server holds instances that we do not know."""
     locators = [await s.locators.read(change.object) for change in changes if change.action is Action.CREATED]
     return sum(1 for row in locators if row is None or not _is_there(row.value))
 
@@ -162,10 +163,10 @@ async def _compared(
     server: OrthancServer, s: Locate, under_way: Iterable[ObjectRef]
 ) -> AsyncIterator[tuple[Change, ...]]:
     """
-    Compare the server's list of instances with our rows; yield a change for each that either lacks.
+    Compare the server's list of instances with our rows; yield a change for each instance missing on either side.
 
-    The list is read first: an instance stored meanwhile looks like a deletion at worst, and its inspection corrects
-    that. Objects that earlier batches may still be inspecting are left out.
+    The list is read first: an instance stored meanwhile looks like a deletion at worst, which its inspection corrects.
+    Objects that earlier batches may still be inspecting are left out.
     """
     try:
         held = {ref async for ref in server.held()}

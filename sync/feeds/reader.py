@@ -1,8 +1,8 @@
 """
-Runs a feed: a timer or an event wakes it, one process at a time reads it, and failures are decided here.
+Runs a feed: a timer or an event wakes it, one process at a time reads it, and failures are handled here.
 
-The failure of a service is logged once per run and stored with the cursor for the status; it is no failure of the
-timer: the next run begins where this one stood. A single instance that keeps failing while others do not gets a dead
+The failure of a service is logged once per run and stored with the cursor for the status. It does not fail the timer:
+the next run continues from the same position. A single instance that keeps failing while others succeed gets a dead
 letter, and the feed continues.
 """
 
@@ -24,7 +24,7 @@ from sync.telemetry.instruments import FAILURES
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 32
-"""Instances of a feed that are dealt with at once."""
+"""Instances of a feed that are processed concurrently."""
 
 BUDGET = 120.0
 """Seconds after which a run ends, so that it fits into any plan of Azure Functions; the next one continues."""
@@ -32,12 +32,12 @@ BUDGET = 120.0
 
 async def read_dicom_feed(s: ReadFeeds) -> Mapping[str, int] | None:
     """
-    Read the change feed of the DICOM service from where the last run stood to its end. Idempotent and safe to kill.
+    Read the DICOM service's change feed from the stored position to its end. Idempotent; may be interrupted.
 
     Returns
     -------
     Mapping or None
-        How many changes had which outcome in this run; None when no service is configured, or another process reads.
+        Number of changes by outcome in this run; None when no service is configured, or another process reads.
 
     Raises
     ------
@@ -60,10 +60,10 @@ async def read_orthanc_feed(s: ReadFeeds) -> Mapping[str, int] | None:
 
 async def wake(sequences: Sequence[int | None], s: ReadFeeds) -> None:
     """
-    Read the DICOM service's feed if a message of queue ``objects`` named an entry of it that was not read yet.
+    Read the DICOM service's feed if a message of queue ``objects`` named an entry that is not read yet.
 
-    Of many events at once the first reads, and the others find their sequences read. One that cannot read, because
-    another process does, leaves it to the timer.
+    Of many simultaneous events, the first reads and the others find their sequences read. An event that cannot read
+    because another process does leaves its entry to the timer.
     """
     if not sequences:
         return
@@ -118,7 +118,7 @@ def _inspecting(walk: Walk, s: Ingest) -> Work:
 
 
 def _later(outage: SourceUnavailable, s: Core) -> datetime | None:
-    """Return when to read again, if the service asked to be left alone; not for longer than the setting allows."""
+    """Return when to read again if the service asked for a delay, limited to what the setting allows."""
     if not outage.retry_after:
         return None
     wait = min(outage.retry_after, s.settings.longest_wait_seconds)

@@ -1,8 +1,8 @@
 """
-The changes of a DICOM service or an Orthanc in a window of time, read again.
+Reads the changes of a DICOM service or an Orthanc in a time window again.
 
-A replay has no cursor here and takes no lease: it may run beside the feed, and several at once, as whatever it repeats
-is recognised or inspected again.
+A replay has no cursor here and takes no lease. It may run beside the feed, and several may run at once, because
+repeated changes are recognised or inspected again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sync.model.batches import batched
 from sync.ports import Configured, Locate, OrthancServer
 
 BATCH = 200
-"""Changes of a batch at most."""
+"""Maximum number of changes in a batch."""
 
 _ZONES = timedelta(hours=14)
-"""Orthanc does not say in which zone its times are."""
+"""Orthanc does not name the time zone of its times."""
 
 _DATE = re.compile(r"\d{8}T\d{6}.*")
 
@@ -30,9 +30,9 @@ async def replay_window(
     s: Configured, *, start: datetime | None = None, end: datetime | None = None
 ) -> AsyncIterator[Batch]:
     """
-    Iterate over what changed in the DICOM service, as batches for `sync.walks.walk.run_walk`. Only reads.
+    Iterate over the changes of the DICOM service, as batches for `sync.walks.walk.run_walk`. Only reads.
 
-    The batches bring no position: a window is read as a whole. The last one may be empty.
+    The batches have no position: a window is read as a whole. The last batch may be empty.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ async def replay_window(
     ConfigError
         No DICOM service is configured.
     SourceUnavailable
-        It did not answer as it should.
+        The service did not answer as it should.
     """
     if s.dicom_feed is None:
         raise ConfigError("DICOM_SYNC_DICOM_URL", "is needed to replay the DICOM service")
@@ -61,7 +61,7 @@ async def replay_window(
 
 async def deleted_instances(server: OrthancServer, s: Locate) -> AsyncIterator[Batch]:
     """
-    Iterate over the instances that we know and Orthanc no longer holds; when they were deleted is unknown. Only reads.
+    Iterate over known instances that Orthanc no longer holds; the time of deletion is unknown. Only reads.
 
     Raises
     ------
@@ -79,10 +79,10 @@ async def changed_instances(
     server: OrthancServer, since: int, *, start: datetime | None, end: datetime | None, limit: int
 ) -> tuple[tuple[Change, ...], int]:
     """
-    Return the changes of a time among those after a sequence number, and the number that they reach. Only reads.
+    Return the changes after a sequence number that fall in a time window, and the last number read. Only reads.
 
-    A number that is not above ``since`` is the end of all changes. A change whose time cannot be read counts as of the
-    time that is asked for.
+    A returned number that is not above ``since`` means the end of all changes. A change whose time cannot be read
+    counts as inside the window.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def _is_within(date: str, start: datetime | None, end: datetime | None) -> bool:
 
 
 def _timestamp(date: str) -> datetime | None:
-    """Return the time of a change, ``20240131T235959``; None when it is none."""
+    """Return the time of a change, ``20240131T235959``; None for any other text."""
     if not _DATE.fullmatch(date):
         return None
     try:
