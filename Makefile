@@ -21,7 +21,7 @@ demo: $(VENV)/.for-demo  ## Start the whole world on this machine, upload sample
 
 test: $(VENV)/.for-development  ## Run the tests, against real servers that are started once
 	$(MAKE) --no-print-directory -j 2 prepared static
-	SIMULATION_SCHEDULES=500 PROPERTY_EXAMPLES=50 scripts/test $(BIN) "not long"
+	SIMULATION_SCHEDULES=250 PROPERTY_EXAMPLES=25 scripts/test $(BIN) "not long"
 
 test-all: $(VENV)/.for-spark  ## Run the tests, those that repeat them on more servers and screens, and more random schedules and examples
 	$(MAKE) --no-print-directory -j 2 prepared static

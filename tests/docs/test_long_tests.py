@@ -6,7 +6,7 @@ from tests.docs.typed import ROOT
 
 MARKED = re.compile(r"mark\.long\b")
 ALL = "scripts/test $(BIN)"
-LESS = "SIMULATION_SCHEDULES=500 PROPERTY_EXAMPLES=50"
+LESS = "SIMULATION_SCHEDULES=250 PROPERTY_EXAMPLES=25"
 ONE_VALUE = re.compile(r"pytest\.param\([^()]*(?:, id=\"[\w-]+\")?, marks=pytest\.mark\.long\)")
 
 

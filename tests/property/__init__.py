@@ -6,7 +6,7 @@ _PERCENT = 25 if os.environ.get("QUICK_CHECK") else int(os.environ.get("PROPERTY
 
 
 def examples(number: int) -> int:
-    """Give the number of examples of a costly property: a quarter in `make check`, half in `make test`, else all."""
+    """Give the number of examples of a costly property: a quarter in `make check` and `make test`, else all."""
     return max(1, number * _PERCENT // 100)
 
 

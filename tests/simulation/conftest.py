@@ -15,8 +15,9 @@ import pytest
 
 from sync.mapping import imaging_study, validation
 from sync.mapping.imaging_study import StudyResources
-from sync.model import LedgerRow, Resource, StudyRef
+from sync.model import Cursor, LedgerRow, Resource, StudyRef
 from sync.projection import upsert
+from sync.protocol.walk_rows import Slice, WalkRow
 
 MOST = 20_000
 """Results that are kept."""
@@ -45,6 +46,38 @@ class Once:
         if self._calls % CHECKED == 0 and make() != kept:
             raise RuntimeError("it is not pure")  # an AssertionError would be taken for a mutant that is caught
         return kept
+
+
+@pytest.fixture(scope="module")
+def rows_read_once() -> Iterator[None]:
+    """
+    Read walks and slices once of the same row: processes that share a walk look at all rows before each step.
+
+    Rows are frozen, so one that changed is another object; copies of these classes that mutants make do not do so.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (WalkRow, Slice):
+            patch.setattr(kind, "of", staticmethod(_of_same_row(kind.of)))
+        yield
+
+
+def _of_same_row(read: Callable[[Cursor], Any]) -> Callable[[Cursor], Any]:
+    kept: dict[int, tuple[Cursor, Any]] = {}
+    calls = 0
+
+    def of(cursor: Cursor) -> Any:
+        nonlocal calls
+        calls += 1
+        before = kept.get(id(cursor))
+        if before is None or before[0] is not cursor:
+            if len(kept) >= MOST:
+                kept.clear()
+            before = kept[id(cursor)] = cursor, read(cursor)
+        elif calls % CHECKED == 0 and read(cursor) != before[1]:
+            raise RuntimeError("a row that is kept changed")  # an AssertionError would be taken for a caught mutant
+        return before[1]
+
+    return of
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,7 @@ class Port:
                     self._process.wrote()
                 return answer
 
+            self.__dict__[name] = called  # the next time it is at hand
             return called
         return method
 

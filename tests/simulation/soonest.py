@@ -1,17 +1,23 @@
 """
 Which schedule notices a missing rule: the one named here is played first, for some rules show in one of hundreds.
 
-When the code has changed and that schedule does not notice it any more, all others are played: slower, and as sure.
+When the code has changed and that schedule does not notice it any more, all others are played: slower, and as sure. A
+warning then says which one does.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
-from itertools import chain
 
 SOONEST = {
     "claim before writing": 43,
     "the history holds every study ever claimed": 301,
+    "the highest sequence is claimed before anything is written": 48,
+    "an older entry counts where claims overlapped": 14_473,
+    "of more orphans than may be deleted none is": 1,
+    "the trail of a retry comes first": 5,
+    "a letter is discarded only as it was read": 15,
     "rows before marks": 110,
     "the mark is read before the ledger": 72,
     "derived resources are noted before they are written": 14,
@@ -34,7 +40,14 @@ SOONEST = {
 
 def is_noticed(rule: str, notices: Callable[[int], object], seeds: Iterable[int]) -> bool:
     """Tell whether any of the schedules notices that the rule is missing."""
-    return any(map(notices, chain([SOONEST[rule]] if rule in SOONEST else [], seeds)))
+    if rule not in SOONEST:
+        return any(map(notices, seeds))
+    if notices(SOONEST[rule]):
+        return True
+    seed = next(filter(notices, seeds), None)
+    if seed is not None:
+        warnings.warn(f"{rule!r} is noticed by schedule {seed}, not by {SOONEST[rule]}: name it", stacklevel=2)
+    return seed is not None
 
 
 def fails(play: Callable[[], object]) -> bool:

@@ -1,16 +1,16 @@
 """Whatever a table answers to a transaction, no writer waits for ever and none gets a wrong outcome."""
 
 import asyncio
-import os
 
 import pytest
 
 from sync.adapters.azure.tables.batching import LINGER, LONGEST_LINGER, Batcher
+from tests.simulation.amount import schedules
 from tests.simulation.batching import NotedTable, schedule, written_at
 from tests.simulation.gateway.virtual_time import run
 from tests.simulation.mutants import apart
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
+SCHEDULES = schedules(20)
 
 
 def test_every_writer_hears_of_its_own_row():

@@ -1,11 +1,11 @@
 """Whatever fails, is retried, discarded and dies at once, nothing is lost without a letter; a rule less, it is."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.dead_letter_scripts import (
     SCRIPTS,
     died_discarding,
@@ -19,7 +19,7 @@ from tests.simulation.dead_letters import Script, interleaving, schedule
 from tests.simulation.mutants import Mutant
 from tests.simulation.soonest import is_noticed
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 20
+SCHEDULES = schedules(20, least=5)
 ENOUGH_TO_CATCH = 3_000
 ACTIONS = "sync.dead_letters.actions"
 

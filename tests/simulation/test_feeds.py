@@ -1,17 +1,17 @@
 """Whatever two readers, a replay and crashes do to each other, the ledger ends as the service is; a rule less, not."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.feeds import appeared_after_a_rest, passed_while_hidden, schedule
 from tests.simulation.mutants import Mutant, apart
 from tests.simulation.soonest import is_noticed
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+SCHEDULES = schedules()
 ENOUGH_TO_CATCH = 5_000
 
 FIRST_SEED = {"an older entry counts where claims overlapped": 14_400, "the higher sequence wins": 1_300}

@@ -1,14 +1,13 @@
 """Whatever a gateway answers in a service's place, nothing that is there goes, and all is right once it is over."""
 
-import os
-
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.gateway.lies import LIES
 from tests.simulation.gateway.mutants import MUTANTS
 from tests.simulation.gateway.schedules import one_lie, schedule
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
+SCHEDULES = schedules(100, least=4)
 
 
 @pytest.mark.parametrize(("service", "lie"), [(service, lie) for service, lies in LIES.items() for lie in lies])
@@ -25,4 +24,4 @@ def test_every_schedule_behind_lying_gateways_ends_as_the_store_is(block):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule.replace(" ", "_"))
 def test_adapters_without_this_rule_are_caught(mutant):
     adapters = mutant.load()
-    assert any(one_lie(service, lie, adapters) for service, lie in mutant.lies)
+    assert any(one_lie(service, lie, adapters, all_faults=False) for service, lie in mutant.lies)

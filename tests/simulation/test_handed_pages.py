@@ -6,7 +6,6 @@ and go, workers are killed after any page, and the walk is begun anew.
 """
 
 import asyncio
-import os
 import random
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,11 +15,12 @@ import pytest
 
 from sync.model import ObjectRef
 from sync.testing.objects import MemoryObjects
+from tests.simulation.amount import schedules
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_walks import real
 
 CHAIN = ("sync.walks.handed", "sync.walks.cutting")
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 4
+SCHEDULES = schedules(4)
 ENOUGH_TO_CATCH = 200
 STEPS = 40
 

@@ -29,6 +29,7 @@ class Yielding:
             await asyncio.sleep(0)
             return await method(*args, **kwargs)
 
+        self.__dict__[name] = called  # the next time it is at hand
         return called
 
 

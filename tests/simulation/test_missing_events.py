@@ -1,15 +1,15 @@
 """What is reported missing is missing, and what is missing is reported, in every schedule; without a rule, not."""
 
-import os
 from functools import partial
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.missing_events import overtaken, schedule
 from tests.simulation.mutants import apart
 from tests.simulation.soonest import is_noticed
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 5
+SCHEDULES = schedules(5, least=4)
 ENOUGH_TO_CATCH = 4_000
 
 

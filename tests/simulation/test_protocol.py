@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.end_state import difference
 from tests.simulation.interleavings import SCRIPTS
 from tests.simulation.lost_answers import SCRIPTS as LOST_ANSWERS
@@ -18,7 +18,7 @@ from tests.simulation.world import Faults, World
 
 pytestmark = pytest.mark.usefixtures("mapped_once")
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+SCHEDULES = schedules()
 """How many random schedules the unmutated protocol has to survive; raise it for a long night."""
 
 ENOUGH_TO_CATCH = 20_000

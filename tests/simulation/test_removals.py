@@ -1,12 +1,11 @@
 """However deliveries race, repeat and die, no more studies go than the ceiling allows; all that is confirmed goes."""
 
-import os
-
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.removals import MUTANTS, schedule
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 40
+SCHEDULES = schedules(40)
 ENOUGH_TO_CATCH = 40
 
 

@@ -1,14 +1,16 @@
 """An export that processes share holds everything once, whatever is killed or changes; without a rule it would not."""
 
-import os
 from dataclasses import dataclass
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_exports import CHAIN, play
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 500
+pytestmark = pytest.mark.usefixtures("rows_read_once")
+
+SCHEDULES = schedules(500)
 ENOUGH_TO_CATCH = 20
 
 

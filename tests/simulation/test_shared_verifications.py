@@ -1,18 +1,18 @@
 """A comparison that processes share tells everything once and deletes no more than it may; a mutant would not."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_verifications import CHAIN, play
 from tests.simulation.soonest import fails, is_noticed
 
-pytestmark = pytest.mark.usefixtures("mapped_once")
+pytestmark = pytest.mark.usefixtures("mapped_once", "rows_read_once")
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 1000
+SCHEDULES = schedules(1000)
 ENOUGH_TO_CATCH = 20
 FEW = 4
 

@@ -1,19 +1,21 @@
 """Walks that processes share lose nothing and count everything once; without any of their rules they would not."""
 
 import asyncio
-import os
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
+from tests.simulation.amount import schedules
 from tests.simulation.mutants import without_rule
 from tests.simulation.shared_replays import CHAIN as REPLAYS
 from tests.simulation.shared_replays import play as play_replay
 from tests.simulation.shared_walks import CHAIN, SharedWalk
 from tests.simulation.soonest import fails, is_noticed
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000")) // 100
+pytestmark = pytest.mark.usefixtures("rows_read_once")
+
+SCHEDULES = schedules(100)
 ENOUGH_TO_CATCH = 60
 
 

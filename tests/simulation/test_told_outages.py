@@ -1,12 +1,12 @@
 """An outage that lasts longer than the threshold of its alert is told, whatever the gateway says; once over, not."""
 
-import os
 from contextlib import ExitStack
 from unittest.mock import patch
 
 import pytest
 
 from sync.monitoring.alerts import watch
+from tests.simulation.amount import SCHEDULES
 from tests.simulation.gateway import alerted
 from tests.simulation.gateway.alerted import told
 from tests.simulation.gateway.lies import LIES
@@ -20,7 +20,7 @@ FEW = {
 }
 """The ways that take other paths; all of them in a long run."""
 
-CHOSEN = LIES if int(os.environ.get("SIMULATION_SCHEDULES", "2000")) > 2000 else FEW
+CHOSEN = LIES if SCHEDULES > 2000 else FEW
 
 
 @pytest.mark.parametrize(("service", "lie"), [(service, lie) for service, lies in CHOSEN.items() for lie in lies])

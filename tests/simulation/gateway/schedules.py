@@ -20,11 +20,18 @@ OF_THE_EHR = Content("4", "P2", "41")
 OTHERS = (Content("1", "P1", "12"), Content("2", "P2", "22"), Content("3", "P1", "31"))
 
 
-def one_lie(service: str, lie: str, adapters: Adapters = REAL) -> list[str]:
-    """Let one gateway lie in one way for long, while an object comes and another goes; say what is wrong."""
+def one_lie(service: str, lie: str, adapters: Adapters = REAL, *, all_faults: bool = True) -> list[str]:
+    """
+    Let one gateway lie in one way for long, while an object comes and another goes; say what is wrong.
+
+    Parameters
+    ----------
+    all_faults
+        Whether to go on after the first.
+    """
 
     async def played() -> list[str]:
-        w = GatewayWorld(1, only={service: (lie,)}, adapters=adapters)
+        w = GatewayWorld(1, only={service: (lie,)}, adapters=adapters, until_wrong=not all_faults)
         for name, content in KEPT:
             w.put(name, content, keep=True)
         w.put("c/1", OTHERS[2])
@@ -36,9 +43,11 @@ def one_lie(service: str, lie: str, adapters: Adapters = REAL) -> list[str]:
         with w.lying(service, all_the_time=True):
             await w.live(OUTAGE)
             misled = sorted(w.letters() & set(MISLEADING))
-            wrong += [f"it was told as {code}" for code in misled]
+            wrong += [f"it was told as {code}" for code in misled] + (w.wrong if not all_faults else [])
             if service in ("fhir", "blobs") and not w.letters() and w.difference():
                 wrong.append("it was not told")
+        if wrong and not all_faults:
+            return wrong
         await w.live(RECOVERY)
         return wrong + w.difference() + w.wrong
 

@@ -85,6 +85,7 @@ class Behind:
                 raise StoreUnavailable("the answer was lost, the write was not")
             return result
 
+        self.__dict__[name] = asked  # the next time it is at hand
         return asked
 
 
@@ -123,8 +124,9 @@ class GatewayWorld:
         only: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         crashes: float = 0.0,
         adapters: Adapters = REAL,
+        until_wrong: bool = False,
     ) -> None:
-        self.adapters = adapters
+        self.adapters, self.until_wrong = adapters, until_wrong
         self.rng = random.Random(seed)
         self.clock = LoopClock()
         self.store = MemoryStore(self.clock)
@@ -213,7 +215,7 @@ class GatewayWorld:
     async def _live(self, seconds: float) -> None:
         until = self.now + seconds
         timer = self.now
-        while self.now < until:
+        while self.now < until and not (self.until_wrong and self.wrong):
             self._collect()
             self._deliver()
             if self.now >= timer:

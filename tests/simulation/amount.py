@@ -1,0 +1,10 @@
+"""How many random schedules are played: 2,000 of each simulation in `make test-all`, fewer in `make test`."""
+
+import os
+
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+
+
+def schedules(divisor: int = 1, *, least: int = 1) -> int:
+    """Return how many a test plays whose schedules take so many times as long; never none."""
+    return max(SCHEDULES // divisor, least)
