@@ -107,7 +107,7 @@ def euros_a_million(way: Way, workers: int, fhir: float) -> dict[str, float]:
 def rates_table(fhir: float = FHIR) -> str:
     """Return instances a second by workers, what binds, and what a million costs."""
     rows: list[Sequence[str]] = [
-        ("workers", "instances a second", "binds first", "FHIR requests a second", "euros a million instances")
+        ("workers", "instances a second", "limited by", "FHIR requests a second", "euros a million instances")
     ]
     for way in (EVENTS, ONE_STUDY):
         rows += _rates(way, fhir)
@@ -128,7 +128,7 @@ def _rates(way: Way, fhir: float) -> Iterator[Sequence[str]]:
 
 def backfill_table(fhir: float = FHIR) -> str:
     """Return days and euros of the large backfill by workers."""
-    rows = [("workers", "instances a second", "binds first", "days", "euros", "of which compute")]
+    rows = [("workers", "instances a second", "limited by", "days", "euros", "of which compute")]
     for workers in WORKERS:
         result, million = outcome(BACKFILL, workers, fhir), euros_a_million(BACKFILL, workers, fhir)
         times = MANY / _MILLION

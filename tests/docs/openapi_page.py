@@ -257,9 +257,9 @@ bodies and answers. Both are generated from the code by `.venv/bin/python -m tes
 real answers against them.
 
 Send the function key in the header `x-functions-key`, or as `?code=`; `health` and the dashboard's two files need none.
-Actions (`POST`) need the [operator role](sign-in.md), take JSON or a form, and may be repeated. Every failure has the
-same body: `code` (a heading of the [runbook](runbook.md)), `detail` and `hint`; 400 not understood, 403 not allowed,
-404 not found, 503 ask again.
+Actions (`POST`) need the [operator role](sign-in.md), take JSON or a form, and are idempotent. Every failure has the
+same body: `code` (a heading of the [runbook](runbook.md)), `detail` and `hint`. Its status is 400 (malformed), 403 (not
+allowed), 404 (not found) or 503 (try again).
 
 | request | purpose | parameters |
 |---|---|---|

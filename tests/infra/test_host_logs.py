@@ -99,6 +99,6 @@ def test_a_function_whose_name_another_begins_with_keeps_its_own_lines():
 
 def test_the_page_of_cost_tells_the_counts():
     page = (ROOT / "docs" / "scaling-and-cost.md").read_text("utf-8")
-    (of_instance,) = re.findall(r"\| log records of an instance \| ([\d.]+) \|", page)
+    (of_instance,) = re.findall(r"\| log records per instance \| ([\d.]+) \|", page)
     (of_hour,) = re.findall(r"\| log records of the host in an idle hour \| (\d+) \|", page)
     assert (float(of_instance), int(of_hour)) == (OWN_LINES, exported(idle_hour()))

@@ -173,4 +173,4 @@ def test_nothing_that_an_operator_sets_beside_the_templates_is_reset_but_applica
         assert account["properties"].get("networkAcls") is None
         assert account["properties"].get("publicNetworkAccess") is None
     page = (INFRA.parent / "docs" / "disaster-recovery.md").read_text("utf-8")
-    assert "Settings that were made by hand in the portal vanish" in page
+    assert "Settings that were made by hand in the portal are lost" in page
