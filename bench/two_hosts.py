@@ -40,7 +40,9 @@ from sync.bootstrap import start
 from sync.cli.reporting import console
 from sync.cli.walks import share_walk
 from sync.config import Settings
-from sync.model import LedgerRow
+from sync.mapping.patient import claim_patient
+from sync.mapping.resource import patient_id
+from sync.model import LedgerRow, PatientRow, StudyRef
 from sync.operators.walks import NewWalk, begin_walk
 from sync.protocol.walk_rows import WalkState, read_walk
 from sync.replay.jobs import new_replay
@@ -129,12 +131,22 @@ async def _fill_rows(environment: Mapping[str, str], studies: int) -> None:
         s, now = running.services, datetime.now(UTC)
         refs = [study_of(number) for number in range(studies)]
         rows = [
-            _of_patient(number // 2, object_of(ref, place, now))
+            [_of_patient(number // 2, object_of(ref, place, now)) for place in range(ROWS)]
             for number, ref in enumerate(refs)
-            for place in range(ROWS)
         ]
-        await write_all(partial(s.ledger.upsert, row) for row in rows)
-        records = [replace(record_of(ref, instances=ROWS), patient_keys=frozenset()) for ref in refs]
+        await write_all(partial(s.ledger.upsert, row) for some in rows for row in some)
+        patients = [_patient_row(ref, some, s.settings) for ref, some in zip(refs, rows, strict=True)]
+        await write_all(partial(s.patients.upsert, row) for row in patients)
+        # Of patients that no other system has: their Patients are part of the export.
+        records = [
+            replace(
+                record_of(row.study, instances=ROWS),
+                patient_id=patient_id(row.patient_key),
+                patient_key=row.patient_key,
+                patient_keys=frozenset({row.patient_key}),
+            )
+            for row in patients
+        ]
         await write_all(partial(s.projections.write, record, None) for record in records)
     finally:
         await running.close()
@@ -143,6 +155,11 @@ async def _fill_rows(environment: Mapping[str, str], studies: int) -> None:
 def _of_patient(number: int, row: LedgerRow) -> LedgerRow:
     attributes = {**row.record.attributes, "PatientID": [f"P{number}"]}
     return replace(row, record=replace(row.record, attributes=attributes))
+
+
+def _patient_row(study: StudyRef, rows: Sequence[LedgerRow], settings: Settings) -> PatientRow:
+    claim = claim_patient(study, rows, settings)
+    return PatientRow(patient_key=claim.key, study=study, study_date=claim.study_date, attributes=claim.attributes)
 
 
 def _project(environment: Mapping[str, str]) -> None:

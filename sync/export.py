@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sync.errors import InvalidResource, PermanentError
+from sync.mapping.patient import build_patient
 from sync.mapping.resource import canonical, is_our_id
-from sync.model import FhirPage, FhirWrite, LedgerRow, Projection, Resource, Stored, StudySearch, digest
-from sync.ports import Compare, FhirServer, Project
+from sync.model import FhirPage, FhirWrite, LedgerRow, PatientRow, Projection, Resource, Stored, StudySearch, digest
+from sync.model.batches import batched
+from sync.ports import Compare, Core, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
 CHUNK = 200
@@ -132,13 +134,38 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
     return files.exported
 
 
-SHARED = frozenset({"Device", "Endpoint", "Patient"})
-"""Types of which several studies may have one in common; it is written once."""
+SHARED = frozenset({"Device", "Endpoint"})
+"""Types, beside Patients, of which several studies may have one in common; it is written once."""
+
+Content = Resource | PatientRow
+"""What a study consists of: resources, and the row that it leaves of a Patient of ours, built from all its studies."""
 
 
-def mark_of(resource: Resource) -> int:
-    """Return what stands for a resource among those that were written."""
-    return int(digest(resource["resourceType"], resource["id"], length=16), 16)
+def key_of(content: Content) -> str:
+    """Return hex digits that stand for a resource, or for the Patient of a row, among all that are written."""
+    return content.patient_key if isinstance(content, PatientRow) else digest(content["resourceType"], content["id"])
+
+
+def mark_of(content: Content) -> int:
+    """Return the same in some bytes."""
+    return int(key_of(content)[:16], 16)
+
+
+def patient_with(row: PatientRow, others: Sequence[PatientRow], s: Core) -> Resource:
+    """
+    Return the Patient of a row that a study leaves, and of the rows that its other studies have left. Pure.
+
+    Parameters
+    ----------
+    others
+        All rows of the patient; that of the same study is passed over.
+    """
+    rows = [row, *(other for other in others if other.study != row.study)]
+    try:
+        return build_patient(row.patient_key, rows, s.settings).resource
+    except InvalidResource:
+        # By the row of another study, which is dead-lettered for it; by its own, this one would be too.
+        return build_patient(row.patient_key, [row], s.settings).resource
 
 
 async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
@@ -148,23 +175,23 @@ async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
         key = chunk[-1].study.key
 
 
-async def resources_of(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Resource]:
+async def contents_of(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Content]:
     """Return what the studies, which come by key, consist of, in their order."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(projection: Projection, rows: Sequence[LedgerRow]) -> list[Resource]:
+    async def in_turn(projection: Projection, rows: Sequence[LedgerRow]) -> list[Content]:
         try:
             return await _of_study(projection, rows, exported, s)
         finally:
             slots.release()
 
-    tasks: list[asyncio.Task[list[Resource]]] = []
+    tasks: list[asyncio.Task[list[Content]]] = []
     try:
         async for projection, rows in _with_rows(chunk, s):
             # Before the next rows are read: no more studies than that are in memory.
             await slots.acquire()
             tasks.append(asyncio.create_task(in_turn(projection, rows)))
-        return [resource for resources in await asyncio.gather(*tasks) for resource in resources]
+        return [content for contents in await asyncio.gather(*tasks) for content in contents]
     finally:
         for task in tasks:
             task.cancel()
@@ -182,9 +209,7 @@ async def _with_rows(chunk: Sequence[Projection], s: Compare) -> AsyncIterator[t
         yield projection, rows if rows and rows[0].record.study.key == projection.study.key else ()
 
 
-async def _of_study(
-    projection: Projection, rows: Sequence[LedgerRow], exported: Exported, s: Project
-) -> list[Resource]:
+async def _of_study(projection: Projection, rows: Sequence[LedgerRow], exported: Exported, s: Project) -> list[Content]:
     if projection.adopted and projection.instances:
         exported.left_out["adopted"] += 1
         return []
@@ -196,8 +221,10 @@ async def _of_study(
     except PermanentError:
         exported.left_out["dead_lettered"] += 1
         return []
-    ours = [write for write in would.writes if write.resource_type != "Patient" or is_our_id(write.resource_id)]
-    return [write.resource for write in ours if write.resource is not None]
+    patients = [write for write in would.writes if write.resource_type == "Patient"]
+    others = [write.resource for write in would.writes if write.resource is not None and write not in patients]
+    row = would.patient_row if any(is_our_id(write.resource_id) for write in patients) else None
+    return [*others, row] if row is not None else [*others]
 
 
 class Files:
@@ -221,11 +248,20 @@ class Files:
 
     async def add_studies(self, chunk: Sequence[Projection], s: Project) -> None:
         """Write what the studies consist of; what several have in common is written once."""
-        for resource in await resources_of(chunk, self.exported, s):
-            if (mark := mark_of(resource)) not in self._written:
-                self.add(resource)
-            if resource["resourceType"] in SHARED:
+        rows = list[PatientRow]()
+        for content in await contents_of(chunk, self.exported, s):
+            if isinstance(content, PatientRow) or content["resourceType"] in SHARED:
+                if (mark := mark_of(content)) in self._written:
+                    continue
                 self._written.add(mark)
+            if isinstance(content, PatientRow):
+                rows.append(content)
+            else:
+                self.add(content)
+        for some in batched(rows, AT_ONCE):
+            stored = await asyncio.gather(*(s.patients.read(row.patient_key) for row in some))
+            for row, others in zip(some, stored, strict=True):
+                self.add(patient_with(row, others, s))
 
     def add(self, resource: Resource) -> None:
         """Write a resource."""

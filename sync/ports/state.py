@@ -187,6 +187,14 @@ class PatientRows(Protocol):
         """Return all rows of the patient, 0..n, in no particular order."""
         ...
 
+    def between(self, first: str, before: str) -> AsyncIterator[Sequence[PatientRow]]:
+        """
+        Iterate over the patients whose keys are from one on and before another, by key: all rows of each.
+
+        Only for keys that rows are kept under as they are, as digests are.
+        """
+        ...
+
 
 MOST_BESIDE = 50
 """Maximum number of rows that are inserted together with one replaced row."""

@@ -41,9 +41,9 @@ class DryRun:
     """
     The writes and removals of one attempt.
 
-    The attempt would send ``writes`` and try ``removals``. ``held`` maps type and id of every resource that it read to
-    the resource, None if it does not exist. ``record`` is the study's present projection row, ``after`` the row that
-    the attempt would write (None: no change).
+    It would send ``writes`` and try ``removals``. ``held`` is every resource that it read, by type and id; None when
+    there is none. ``record`` is the study's present projection row, ``after`` the one that it would write (None: no
+    change). ``patient_row`` is the one that it would leave of its patient, if it would write one.
     """
 
     study: StudyRef
@@ -53,6 +53,7 @@ class DryRun:
     writes: Sequence[FhirWrite]
     removals: Sequence[FhirWrite]
     held: dict[tuple[str, str], Resource | None]
+    patient_row: PatientRow | None
 
 
 async def dry_run_study(
@@ -69,7 +70,8 @@ async def dry_run_study(
     Parameters
     ----------
     fhir
-        The service to compare with; None for the real one. An empty service yields all resources of the study.
+        The service to compare with; None for the real one. An empty one gives all that the study consists of: its
+        Patient is then what this study alone says, for patient rows are read for the real service only.
     record
         The study's projection row, if it was read just now; None: it is read here.
     rows
@@ -84,13 +86,12 @@ async def dry_run_study(
     """
     watched = ReadOnlyFhir(fhir or s.fhir)
     projections = _Unwritten(s.projections)
+    patients = _PatientRowsApart(s.patients if fhir is None else None)
     apart = replace(
         s,
         fhir=watched,
         projections=projections,
-        # Rows are read after the real service, so that they are never older than its state; other services have no such
-        # order.
-        patients=_PatientRowsApart(s.patients, once=fhir is not None),
+        patients=patients,
         dead_letters=_NoDeadLetters(),
         telemetry=Telemetry(),
         results=None,
@@ -108,6 +109,7 @@ async def dry_run_study(
         writes=watched.writes,
         removals=watched.removals,
         held=watched.held,
+        patient_row=patients.left,
     )
 
 
@@ -214,14 +216,12 @@ class _PatientRowsApart(PatientRows):
 
     Parameters
     ----------
-    once
-        Whether to read rows only once, because an attempt requests them up to three times.
+    real
+        None for no rows but those of the attempt.
     """
 
-    def __init__(self, real: PatientRows, *, once: bool) -> None:
+    def __init__(self, real: PatientRows | None) -> None:
         self._real = real
-        self._once = once
-        self._read: dict[str, Sequence[PatientRow]] = {}
         self._changes: dict[tuple[str, str], PatientRow | None] = {}
 
     async def upsert(self, row: PatientRow) -> None:
@@ -231,11 +231,18 @@ class _PatientRowsApart(PatientRows):
         self._changes[patient_key, study.key] = None
 
     async def read(self, patient_key: str) -> Sequence[PatientRow]:
-        if not self._once or patient_key not in self._read:
-            self._read[patient_key] = await self._real.read(patient_key)
-        rows: dict[str, PatientRow | None] = {row.study.key: row for row in self._read[patient_key]}
+        stored = await self._real.read(patient_key) if self._real is not None else ()
+        rows: dict[str, PatientRow | None] = {row.study.key: row for row in stored}
         rows.update({study: row for (key, study), row in self._changes.items() if key == patient_key})
         return [row for row in rows.values() if row is not None]
+
+    def between(self, first: str, before: str) -> AsyncIterator[Sequence[PatientRow]]:
+        raise NotImplementedError("an attempt asks for one patient at a time")
+
+    @property
+    def left(self) -> PatientRow | None:
+        """The row that the attempt has left."""
+        return next((row for row in self._changes.values() if row is not None), None)
 
 
 class _NoDeadLetters(DeadLetters):

@@ -208,6 +208,13 @@ class MemoryPatientRows(PatientRows):
         """Return all rows of the patient."""
         return [row for row in self.table.values() if row.patient_key == patient_key]
 
+    async def between(self, first: str, before: str) -> AsyncIterator[Sequence[PatientRow]]:
+        """Iterate over the patients of a range of keys: all rows of each."""
+        keys = {row.patient_key for row in self.table.values()}
+        for key in sorted(key for key in keys if first <= key < before):
+            if rows := await self.read(key):
+                yield rows
+
 
 class MemoryCursors(Cursors):
     """How far each feed, listing and check has come."""

@@ -51,10 +51,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """One bucket of all parts."""
+    """One bucket, of that many, of all parts."""
 
     part: Literal["merge"] = "merge"
     bucket: int
+    buckets: int
     of: int
 
 

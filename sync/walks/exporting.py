@@ -3,9 +3,10 @@ An export into a container, by any number of processes: a kind of `sync.walks.sh
 
     parts: ranges of study keys  ->  merges: a share of what parts have in common, each resource once  ->  manifest
 
-A part writes files of its own, and one with the resources that other parts may have too: these in buckets, by a digest
-of their ids. A merge reads one bucket of all parts, so that any number of workers merge, none needs what another has
-seen, and each holds the digests of one bucket.
+A part writes files of its own, and one with what other parts may have too, resources and rows of patients: these in
+buckets, by their keys. A merge reads one bucket of all parts, so that any number of workers merge, and none needs what
+another has seen. It builds the Patients, each of the row that the first part has and of those of table ``patients``,
+which it reads as a range: a part would read those of each patient by themselves.
 
 Nothing is replaced: the name of a file holds a digest of its content, and of two that write the manifest of one part
 the first decides. So a part that is done twice, or by a holder that was presumed dead, comes to the same. A reader
@@ -21,22 +22,23 @@ import json
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from sync.config import Settings
 from sync.errors import StoreUnavailable
-from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, mark_of, resources_of
-from sync.model import Batch
+from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, contents_of, mark_of, patient_with
+from sync.model import Batch, PatientRow, Resource
+from sync.model.batches import batched
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
 from sync.ports import ExportFiles, Project, ReadFeeds
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut
-from sync.walks.export_buckets import Shared
+from sync.walks.export_buckets import Shared, content_of, keys_of, row_of
 from sync.walks.export_parts import (
     PART_VALUE,
     POSITION,
@@ -53,8 +55,6 @@ from sync.walks.export_parts import (
 from sync.walks.key_ranges import bound, expected_studies, kind_for, studies_between
 from sync.walks.without_changes import WithoutChanges
 
-T = TypeVar("T")
-
 KIND = "export"
 """Name of this kind of walk; of its rows, how the kind begins."""
 
@@ -67,16 +67,19 @@ MOST_SLICES = 512
 PARTS_A_BUCKET = 4
 """Parts for which there is one more bucket: merges are shorter than parts, and workers have several to share."""
 
-MOST_BUCKETS = 32
-"""Buckets at most: each reads the manifests of all parts."""
+MOST_BUCKETS = 64
+"""Buckets at most: each reads the manifests of all parts, and a merge holds a row of each of its patients."""
 
 AT_ONCE = 32
 """Files that are fetched, or deleted, at once."""
 
+MOST_KEPT = 256
+"""Manifests that a process keeps: those of an export of a quarter of a million studies are read once."""
+
 PART, MERGED = "part", "merged"
 """How the manifests begin: of parts, and of buckets."""
 
-_FORMAT = "buckets"
+_FORMAT = "patients"
 """How parts and merges are written: a process that writes them otherwise takes no part."""
 
 _DIGITS = 12
@@ -116,6 +119,9 @@ class Exporting(WithoutChanges):
     files: Callable[[str], ExportFiles]
     """Files of a container by its name."""
 
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Manifests that this process has written or read, by name: none is ever replaced."""
+
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the keys of studies into parts, and slices of parts; then merges, and the end, which need them."""
         if row.plan:
@@ -132,7 +138,7 @@ class Exporting(WithoutChanges):
         slices = math.ceil(stand.parts / stand.step)
         for bucket in range(stand.merge, stand.buckets):
             stand = replace(stand, merge=bucket + 1)
-            scope = PART_VALUE.write(Merge(bucket=bucket, of=stand.parts))
+            scope = PART_VALUE.write(Merge(bucket=bucket, buckets=stand.buckets, of=stand.parts))
             yield Cut(position=STAND.write(stand), scope=scope, needs=slices, more=True)
         scope = PART_VALUE.write(End(of=stand.parts, buckets=stand.buckets))
         yield Cut(position=STAND.write(stand), scope=scope, needs=slices + stand.buckets, last=True)
@@ -153,7 +159,8 @@ class Exporting(WithoutChanges):
     ) -> AsyncIterator[Batch]:
         """Iterate over a slice, written."""
         request, at = REQUEST.read(row.request, row=row.name), POSITION.read(piece.at, row=piece.name)
-        work = _Work(row=row, at=at, max_bytes=request.max_bytes, s=self.services, out=self.files(request.container))
+        out, size = self.files(request.container), request.max_bytes
+        work = _Work(row=row, at=at, max_bytes=size, s=self.services, out=out, kept=self.kept)
         async for batch in work.on(PART_VALUE.read(piece.scope, row=piece.name)):
             yield batch
 
@@ -180,6 +187,7 @@ class _Work:
     max_bytes: int
     s: Project
     out: ExportFiles
+    kept: dict[str, dict[str, Any]]
 
     def on(self, scope: Part) -> AsyncIterator[Batch]:
         match scope:
@@ -203,34 +211,56 @@ class _Work:
         with self._files(number) as (files, folder):
             ends = bound(number, scope.of), bound(number + 1, scope.of)
             async for chunk in studies_between(*ends, self.s, size=CHUNK):
-                for resource in await resources_of(chunk, files.exported, self.s):
-                    (shared if resource["resourceType"] in SHARED else files).add(resource)
+                for content in await contents_of(chunk, files.exported, self.s):
+                    if isinstance(content, PatientRow) or content["resourceType"] in SHARED:
+                        shared.add(content)
+                    else:
+                        files.add(content)
                 studies += len(chunk)
             files.close()
             held = shared.write(folder / f"shared-{number:06d}.ndjson")
-            await self._upload([*files.exported.files, held], folder)
+            await self._upload([*files.exported.files, *([held] if held["buckets"] else [])], folder)
             told = {**files.exported.manifest(), "studies": studies, "shared": held}
             return await self._tell(PART, number, told, folder)
 
     async def _merge(self, scope: Merge) -> AsyncIterator[Batch]:
-        """Write what parts have in common, of one bucket: each resource as the first part has it."""
+        """Write what parts have in common, of one bucket: each resource, and each row, as the first part has it."""
         if await self._told(MERGED, scope.bucket) is None:
-            await self._write_bucket(scope.bucket, scope.of)
+            await self._write_bucket(scope)
         yield Batch(position=_OVER)
 
-    async def _write_bucket(self, bucket: int, number: int) -> None:
-        seen: set[int] = set()
-        with self._files(bucket) as (files, folder):
-            async for parts in self._manifests(_named(PART, number)):
-                held = [part["shared"] for part in parts]
-                for lines in await asyncio.gather(*(self._bucket_of(part, bucket) for part in held)):
-                    for resource in map(json.loads, lines.splitlines()):
-                        if (mark := mark_of(resource)) not in seen:
-                            seen.add(mark)
-                            files.add(resource)
+    async def _write_bucket(self, scope: Merge) -> None:
+        with self._files(scope.bucket) as (files, folder):
+            rows = await self._add_resources(scope, files)
+            async for patient in self._patients(rows, scope):
+                files.add(patient)
             files.close()
             await self._upload(files.exported.files, folder)
-            await self._tell(MERGED, bucket, files.exported.manifest(), folder)
+            await self._tell(MERGED, scope.bucket, files.exported.manifest(), folder)
+
+    async def _add_resources(self, scope: Merge, files: Files) -> dict[str, bytes]:
+        """Write each resource of a bucket; return the line of each patient's first row, by its key."""
+        seen: set[int] = set()
+        rows: dict[str, bytes] = {}
+        async for parts in self._manifests(_named(PART, scope.of)):
+            held = [part["shared"] for part in parts]
+            for lines in await asyncio.gather(*(self._bucket_of(shared, scope.bucket) for shared in held)):
+                for line in lines.splitlines():
+                    content = content_of(line)
+                    if isinstance(content, PatientRow):
+                        rows.setdefault(content.patient_key, line)
+                    elif (mark := mark_of(content)) not in seen:
+                        seen.add(mark)
+                        files.add(content)
+        return rows
+
+    async def _patients(self, rows: dict[str, bytes], scope: Merge) -> AsyncIterator[Resource]:
+        """Build the Patients of a bucket; those whose rows were deleted meanwhile of what is in the parts."""
+        async for stored in self.s.patients.between(*keys_of(scope.bucket, scope.buckets)):
+            if (line := rows.pop(stored[0].patient_key, None)) is not None:
+                yield patient_with(row_of(line), stored, self.s)
+        for line in rows.values():
+            yield patient_with(row_of(line), (), self.s)
 
     async def _bucket_of(self, shared: Mapping[str, Any], bucket: int) -> bytes:
         start, size, digest = shared["buckets"].get(str(bucket), (0, 0, ""))
@@ -256,7 +286,7 @@ class _Work:
                 await self.out.create(self._name(MANIFEST), exported.write_manifest(Path(folder)))
         named = {self._name(name) for name in (MANIFEST, *(file["name"] for file in exported.files))}
         rest = [name async for name in self.out.names(self._name("")) if name not in named]
-        for names in _some_at_once(rest):
+        for names in batched(rest, AT_ONCE):
             await asyncio.gather(*map(self.out.remove, names))
         if not self.at.over:
             yield Batch(position=_OVER, counts=dict(exported.resources))
@@ -276,12 +306,12 @@ class _Work:
             file["name"] = f"{path.stem}-{file['sha256'][:_DIGITS]}{path.suffix}"
             await self.out.create(self._name(file["name"]), path)  # there already: with this content
 
-        for some in _some_at_once(written):
+        for some in batched(written, AT_ONCE):
             await asyncio.gather(*map(upload, some))
 
     async def _manifests(self, names: Sequence[tuple[str, int]]) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """Iterate over manifests in their order, some at once."""
-        for some in _some_at_once(names):
+        for some in batched(names, AT_ONCE):
             told = await asyncio.gather(*itertools.starmap(self._told, some))
             missing = [name for name, manifest in zip(some, told, strict=True) if manifest is None]
             if missing:
@@ -290,16 +320,25 @@ class _Work:
             yield [manifest for manifest in told if manifest is not None]
 
     async def _told(self, what: str, number: int) -> dict[str, Any] | None:
-        content = await _read(self._name(f"{what}-{number:06d}.json"), self.out)
-        part: dict[str, Any] | None = json.loads(content) if content is not None else None
+        name = self._name(f"{what}-{number:06d}.json")
+        if name in self.kept:
+            return self.kept[name]
+        content = await _read(name, self.out)
+        return self._keep(name, json.loads(content)) if content is not None else None
+
+    def _keep(self, name: str, part: dict[str, Any]) -> dict[str, Any]:
+        if len(self.kept) >= MOST_KEPT:
+            self.kept.clear()
+        self.kept[name] = part
         return part
 
     async def _tell(self, what: str, number: int, part: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Write a manifest, or return the one that was there."""
         path = folder / MANIFEST
         path.write_text(json.dumps(part), encoding="utf-8")
-        if await self.out.create(self._name(f"{what}-{number:06d}.json"), path):
-            return part
+        name = self._name(f"{what}-{number:06d}.json")
+        if await self.out.create(name, path):
+            return self._keep(name, part)
         return await self._told(what, number) or part
 
     def _name(self, file: str) -> str:
@@ -309,8 +348,3 @@ class _Work:
 def _named(what: str, number: int) -> list[tuple[str, int]]:
     """Return what tells that many manifests apart, in their order."""
     return [(what, one) for one in range(number)]
-
-
-def _some_at_once(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
-    for first in range(0, len(all_of_them), AT_ONCE):
-        yield all_of_them[first : first + AT_ONCE]

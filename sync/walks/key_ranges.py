@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 
 from sync.config import Settings
@@ -33,6 +34,11 @@ def kind_for(kind: str, settings: Settings) -> str:
 def bound(number: int, ranges: int) -> str:
     """Return the key at which a range ends; empty for the beginning, and for the end of all keys."""
     return f"{number * _KEYS // ranges:0{_DIGITS}x}" if 0 < number < ranges else ""
+
+
+def range_of(key: str, ranges: int) -> int:
+    """Return the number of the range that begins at or before a key, and which the next one begins after."""
+    return bisect_right([bound(number, ranges) for number in range(ranges)], key) - 1
 
 
 async def expected_studies(s: Compare) -> int:

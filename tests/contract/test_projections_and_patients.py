@@ -101,6 +101,19 @@ async def test_rows_of_one_patient_are_read_together_and_apart_from_others(stora
     assert list(await storage.patients.read(fresh())) == []
 
 
+async def test_patients_of_a_range_of_keys_come_by_key_with_all_their_rows(storage):
+    start = fresh()
+    keys = [f"{start}{digits}" for digits in ("1", "2", "3", "4")]
+    rows = [patient(key) for key in keys for _ in range(2)]
+    for row in reversed(rows):
+        await storage.patients.upsert(row)
+    patients = [some async for some in storage.patients.between(keys[1], keys[3])]
+    assert [[row.patient_key for row in some] for some in patients] == [[key] * 2 for key in keys[1:3]]
+    by_study = [sorted(some, key=lambda row: row.study) for some in (*patients, rows[2:4], rows[4:6])]
+    assert by_study[:2] == by_study[2:]
+    assert [some async for some in storage.patients.between(keys[2], keys[2])] == []
+
+
 async def test_a_study_has_one_say_about_its_patient(storage):
     key, study = fresh(), fresh_study()
     await storage.patients.upsert(patient(key, study))

@@ -1,8 +1,9 @@
 """
 An export that several processes share, as `tests.simulation.shared_walks` plays a backfill.
 
-Studies share Patients and an Endpoint, over all parts. The ledger changes meanwhile, so that a part that is written
-again, or by a holder that was presumed dead, has another content.
+Studies share Patients and an Endpoint, over all parts, and each study says something else of its Patient. The ledger
+changes meanwhile, so that a part that is written again, or by a holder that was presumed dead, has another content; and
+patients turn out to be others, so that no row is left of one whose studies are in parts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
@@ -23,12 +24,14 @@ from sync.model import Change, StudyRef
 from sync.testing.export_files import MemoryExportFiles
 from tests.simulation.shared_walks import CHAIN as WALKS
 from tests.simulation.shared_walks import Port, Process, SharedWalk, real
-from tests.worlds import run
+from tests.worlds import other_ids, run
 
 CHAIN = (*WALKS, "sync.walks.export_buckets", "sync.walks.export_parts", "sync.walks.exporting")
 """Modules that import one another in this order."""
 
 STUDIES, PATIENTS = 6, 2
+RENAMED = 0.3
+"""Share of changes from outside by which a patient has another ID."""
 
 
 @dataclass
@@ -39,6 +42,7 @@ class SharedExport(SharedWalk):
     objects: int = 12
     ticks: ClassVar = 100
     more_ports: ClassVar = ("projections", "patients")
+    settings: ClassVar = {"dicomweb_url": "https://pacs.example/dicom-web"}
 
     @property
     def cursor(self) -> str:
@@ -60,23 +64,29 @@ class SharedExport(SharedWalk):
     def fill(self) -> None:
         """Store the objects."""
         self.out = MemoryExportFiles()
-        self.changes: list[Change] = []
-        for number, name in enumerate(sorted(self.names)):
-            study = number % STUDIES
-            change = self.w.put(
-                name, sop=f"2.25.{1000 + number}", study=f"2.25.{study + 1}", PatientID=f"P{study % PATIENTS}"
-            )
-            self.changes.append(change)
+        self.ids = [f"P{number}" for number in range(PATIENTS)]
+        self.objects = {name: 1000 + number for number, name in enumerate(sorted(self.names))}
+        self.changes: list[Change] = [self._put(name, number) for name, number in self.objects.items()]
+
+    def _put(self, name: str, number: int) -> Change:
+        study = number % STUDIES
+        said = {"PatientID": self.ids[study % PATIENTS], "OtherPatientIDsSequence": other_ids(f"O{study}")}
+        return self.w.put(name, sop=f"2.25.{number}", study=f"2.25.{study + 1}", **said)
 
     def change_something(self) -> None:
-        """Another object of one of the studies arrives and is projected."""
-        number = self.rng.randrange(1000)
-        study = number % STUDIES
-        change = self.w.put(
-            f"9/{number}", sop=f"2.25.{5000 + number}", study=f"2.25.{study + 1}", PatientID=f"P{study % PATIENTS}"
-        )
-        run(self.w.ingest(change))
-        run(self.w.project(StudyRef(study_instance_uid=f"2.25.{study + 1}"), redelivered=True))
+        """Another object of one of the studies arrives and is projected; or a patient has another ID."""
+        number = self.rng.randrange(5000, 6000)
+        if self.rng.random() < RENAMED:
+            patient = number % PATIENTS
+            self.ids[patient] = f"P{number}"
+            changed = {name: object_ for name, object_ in self.objects.items() if object_ % PATIENTS == patient}
+        else:
+            changed = {f"9/{number}": number}
+        self.objects |= changed
+        for name, object_ in changed.items():
+            run(self.w.ingest(self._put(name, object_)))
+        for study in sorted({object_ % STUDIES for object_ in changed.values()}):
+            run(self.w.project(StudyRef(study_instance_uid=f"2.25.{study + 1}"), redelivered=True))
 
     async def _trouble(self) -> None:
         if self.outside:
@@ -119,9 +129,20 @@ class SharedExport(SharedWalk):
         studies = {study_id(StudyRef(study_instance_uid=f"2.25.{number + 1}")) for number in range(STUDIES)}
         assert {reference for kind, reference in counter if kind == "ImagingStudy"} == studies
         kinds = Counter(kind for kind, _ in counter)
-        assert kinds["Patient"] == PATIENTS
+        # Patients of which a study was written, and of two parts each may have met another one.
+        subjects = [resource["subject"]["reference"] for resource in resources if "subject" in resource]
+        assert {f"Patient/{name}" for kind, name in counter if kind == "Patient"} == set(subjects)
+        if not self.outside:
+            assert _patients(resources) == _patients(self.w.server.resources())
         assert manifest["resources"] == kinds
         assert {name: number for name, number in row.counts.items() if number} == {"studies": STUDIES, **kinds}
+
+
+def _patients(resources: Iterable[Any]) -> list[Any]:
+    """Return what Patients say, but for their versions."""
+    patients = [resource for resource in resources if resource["resourceType"] == "Patient"]
+    said = [{element: value for element, value in one.items() if element != "meta"} for one in patients]
+    return sorted(said, key=lambda one: str(one["id"]))
 
 
 async def _six(s: Any) -> int:

@@ -162,13 +162,14 @@ class SharedWalk:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        self.w = MemoryWorld()
+        self.w = MemoryWorld(**self.settings)
         self.names = {f"{number % 5}/{number:03}" for number in range(self.objects)}
         self.fill()
         self.processes: list[Process] = []
         self.begun = 0
 
     more_ports: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[Mapping[str, Any]] = {}
     """Ports beside those of a backfill at whose calls a process may be killed."""
 
     ticks: ClassVar[int] = 25
@@ -296,7 +297,7 @@ class SharedWalk:
 
     def _start(self, *, last_write: int) -> None:
         ports = ("cursors", "locators", "ledger", "dirty", "objects", "dead_letters", "study_queue", *self.more_ports)
-        base = self.w.process()
+        base = self.w.process(**self.settings)
         sharing, tending = self.modules["sync.walks.sharing"], self.modules["sync.walks.tending"]
         process = Process(self.cursor, sharing, tending, {}, base, self.rng, last_write)
         named = [port.name for port in fields(Services) if port.name in ports]

@@ -27,21 +27,38 @@ class Mutant:
     rule: str
     edits: tuple[tuple[str, str], ...]
     module: str = "sync.walks.exporting"
+    outside: bool = True
+    """Whether the ledger changes meanwhile: only where it does not it is known what each Patient says."""
 
 
 MUTANTS = (
     Mutant(
         "what several parts have in common is written once",
-        (("if (mark := mark_of(resource)) not in seen:", "if (mark := mark_of(resource)) is not None:"),),
+        (("elif (mark := mark_of(content)) not in seen:", "elif (mark := mark_of(content)) is not None:"),),
     ),
     Mutant(
         "equal resources of several parts are in buckets of one number",
-        (("self._lines[mark % self._buckets]", "self._lines[len(self._lines) % self._buckets]"),),
+        (("self._lines[range_of(key, self._buckets)]", "self._lines[len(self._lines) % self._buckets]"),),
         module="sync.walks.export_buckets",
     ),
     Mutant(
         "each merge reads its own bucket",
         (('shared["buckets"].get(str(bucket), (0, 0, ""))', 'shared["buckets"].get("0", (0, 0, ""))'),),
+    ),
+    Mutant(
+        "a Patient is built of the rows of all its studies",
+        (("patient_with(row_of(line), stored, self.s)", "patient_with(row_of(line), (), self.s)"),),
+        outside=False,
+    ),
+    Mutant(
+        "a merge reads the rows of all patients of its bucket",
+        (("bound(bucket + 1, buckets) or _AFTER_ALL", "bound(bucket, buckets) or _AFTER_ALL"),),
+        module="sync.walks.export_buckets",
+        outside=False,
+    ),
+    Mutant(
+        "a Patient whose rows were deleted meanwhile is written of what the part has",
+        (("for line in rows.values():", "for line in ():"),),
     ),
     Mutant(
         "each part begins where the one before ends",
@@ -59,7 +76,7 @@ def test_without_a_rule_something_is_there_twice_or_not_as_the_manifest_says(mut
     modules = without_rule(CHAIN, {mutant.module: mutant.edits}, rule=mutant.rule)
     for seed in range(ENOUGH_TO_CATCH):
         try:
-            play(seed, modules=modules, outside=True)
+            play(seed, modules=modules, outside=mutant.outside)
         except AssertionError:
             return
     pytest.fail("no schedule noticed")

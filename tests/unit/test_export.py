@@ -7,8 +7,11 @@ from collections import Counter
 
 import pytest
 
+from sync.errors import InvalidResource
 from sync.export import MANIFEST, NotEmpty, export, prepare
+from sync.mapping.patient import build_patient
 from sync.model import StudyRef
+from sync.projection.dry_run import dry_run_study
 from sync.testing.table import MemoryTable
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, study_id
 
@@ -140,9 +143,7 @@ async def test_loading_the_files_into_an_empty_service_leaves_verify_nothing_to_
     assert w.imaging_study(STUDY)["numberOfInstances"] == 2
 
 
-async def test_the_ledger_is_read_by_ranges_and_each_study_costs_one_read_of_its_patients_rows(
-    w, tmp_path, monkeypatch
-):
+async def test_the_ledger_is_read_by_ranges_and_the_rows_of_each_patient_once(w, tmp_path, monkeypatch):
     asked = Counter()
     for name in ("projections", "patients", "ledger"):
         port = getattr(w.services, name)
@@ -156,8 +157,22 @@ async def test_the_ledger_is_read_by_ranges_and_each_study_costs_one_read_of_its
     w.store.ledger.between = lambda first, last: ranges.append((first, last)) or between(first, last)
     listed = sorted([projection.study.key async for projection in w.services.projections.all()])
     await exported(w, tmp_path)
-    assert asked == {"patients": len(listed)}
+    assert asked == {"patients": 2} != {"patients": len(listed)}
     assert ranges == [(listed[0], listed[-1])]
+
+
+async def test_a_patient_that_only_the_row_of_another_study_spoils_is_what_the_first_study_says(
+    w, tmp_path, monkeypatch
+):
+    def spoilt(key, rows, settings):
+        if len(rows) > 1:
+            raise InvalidResource("a defect")
+        return build_patient(key, rows, settings)
+
+    monkeypatch.setattr("sync.export.build_patient", spoilt)
+    told = await exported(w, tmp_path)
+    assert told.resources["Patient"] == 2
+    assert not told.left_out
 
 
 async def test_a_study_without_a_record_is_passed_over_and_one_without_rows_is_not_written(w, tmp_path):
@@ -170,7 +185,7 @@ async def test_a_study_without_a_record_is_passed_over_and_one_without_rows_is_n
 
 async def test_no_more_studies_than_are_mapped_at_once_are_read_ahead(w, tmp_path, monkeypatch):
     monkeypatch.setattr("sync.export.AT_ONCE", 1)
-    between, read = w.store.ledger.between, w.store.patients.read
+    between, map_study = w.store.ledger.between, dry_run_study
     heard = []
 
     async def told(first, last):
@@ -178,12 +193,13 @@ async def test_no_more_studies_than_are_mapped_at_once_are_read_ahead(w, tmp_pat
             heard.append("rows")
             yield rows
 
-    async def slowly(key):
+    async def slowly(*study, **how):
         await asyncio.sleep(0)
         heard.append("mapped")
-        return await read(key)
+        return await map_study(*study, **how)
 
-    w.store.ledger.between, w.store.patients.read = told, slowly
+    w.store.ledger.between = told
+    monkeypatch.setattr("sync.export.dry_run_study", slowly)
     await exported(w, tmp_path)
     assert heard.count("rows") == 3
     for end in range(len(heard)):

@@ -16,8 +16,10 @@ from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.testing.export_files import MemoryExportFiles
 from sync.walks import exporting
+from sync.walks.export_buckets import keys_of
 from sync.walks.export_parts import Parts, Position
 from sync.walks.exporting import Exporting, export_kind, fetch_manifest, new_export
+from sync.walks.key_ranges import range_of
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from tests.walking import finished
 from tests.worlds import MemoryWorld, count
@@ -176,7 +178,7 @@ async def test_of_two_that_write_one_part_the_first_decides(w, out):
     [first] = [batch async for batch in kind.batches(row, piece, (), w.services)]
     name = f"export-{row.run}/part-000001.json"
     manifest = out.files[name]
-    work = exporting._Work(row=row, at=Position(), max_bytes=10**6, s=w.services, out=out)
+    work = exporting._Work(row=row, at=Position(), max_bytes=10**6, s=w.services, out=out, kept={})
     other = Parts(begin=1, end=2, of=1, buckets=piece.scope["buckets"])
     assert (await work._write_part(1, other))["studies"] == first.counts["studies"] < 9
     assert out.files[name] == manifest
@@ -251,3 +253,38 @@ async def test_a_share_of_the_studies_is_told(w, out):
     row, board = await begun(w, out)
     piece = board.of_walk(row)[0]
     assert replace(piece, counts={"studies": 1}).units_done(row.unit) == min(1.0, piece.size)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 3, 7, 24, 64])
+def test_each_key_is_in_the_bucket_whose_range_it_is_in(buckets):
+    edges = [end for number in range(buckets) for end in keys_of(number, buckets) if end]
+    keys = [f"{edge}{'0' * 32}" for edge in edges if edge != "g"]
+    keys += [f"{int(edge, 16) - 1:08x}{'f' * 32}" for edge in edges if edge != "g"] + ["0" * 40, "f" * 40]
+    for key in keys:
+        first, before = keys_of(range_of(key, buckets), buckets)
+        assert first <= key < before
+
+
+async def test_a_merge_reads_the_manifests_of_other_processes_once_and_those_of_its_own_never(w, out):
+    row, parts, [*merges, _end] = await written_parts(w, out)
+    fetches = count(out, "fetch")
+    own, other = (next(iter(kinds_of(w, out).values())) for _ in range(2))
+    for piece in parts[:1]:
+        assert [batch async for batch in own.batches(row, piece, (), w.services)]
+    for kind in (own, other):
+        fetches.clear()
+        for piece in merges:
+            name = f"export-{row.run}/merged-{piece.scope['bucket']:06d}.json"
+            out.files.pop(name, None)
+            assert [batch async for batch in kind.batches(row, piece, (), w.services)]
+        asked = [name for name, _ in fetches if "/part-" in name]
+        assert len(asked) == len(set(asked)) == len(parts) - (kind is own)
+
+
+async def test_a_process_keeps_only_so_many_manifests(w, out, monkeypatch):
+    monkeypatch.setattr(exporting, "MOST_KEPT", 2)
+    row, _ = await begun(w, out)
+    kinds = kinds_of(w, out)
+    await finished(row.name, kinds, w.services)
+    assert (await fetch_manifest(row, out)).resources["ImagingStudy"] == 9
+    assert len(next(iter(kinds.values())).kept) <= 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azure.data.tables.aio import TableClient
@@ -54,3 +54,15 @@ class TablePatientRows(PatientRows):
     async def read(self, patient_key: str) -> Sequence[PatientRow]:
         """Return all rows of the patient."""
         return [patient_from(row) async for row in self._table.partition(key_of(patient_key))]
+
+    async def between(self, first: str, before: str) -> AsyncIterator[Sequence[PatientRow]]:
+        """Iterate over the patients of a range of keys: the service keeps rows by partition key, which it is."""
+        rows: list[PatientRow] = []
+        condition = "PartitionKey ge @first and PartitionKey lt @before"
+        async for row in self._table.query(condition, first=first, before=before):
+            if rows and row["patient_key"] != rows[-1].patient_key:
+                yield rows
+                rows = []
+            rows.append(patient_from(row))
+        if rows:
+            yield rows
