@@ -1,5 +1,5 @@
 """
-Every failure that the sync can meet, and who acts on it.
+Every failure that the sync can raise, and how it is handled.
 
     SyncError                    code, hint; the text never holds a value from a file or a resource
     + TransientError             retry_after; the host delivers the message again
@@ -117,7 +117,7 @@ class NothingStored(SourceUnavailable):
     """
     A DICOM service lists nothing, and its change feed is empty: nothing was ever stored in it, or it is another one.
 
-    Where an instance of it is recorded, that is no proof that the instance is gone.
+    An empty list does not prove that a recorded instance is gone.
     """
 
     code = "source.gateway"
@@ -214,7 +214,7 @@ class UnexpectedFailure(TransientError):
 
 
 class Conflict(SyncError):
-    """Another writer changed it in between: read again."""
+    """Another writer changed the row or resource in between: read it again."""
 
     code = "conflict"
 

@@ -1,4 +1,4 @@
-"""``python -m sync alerts``: stand watch, take note of one, or export the rules for Azure Monitor."""
+"""``python -m sync alerts``: stand watch, acknowledge an alert, or export the rules for Azure Monitor."""
 
 from __future__ import annotations
 

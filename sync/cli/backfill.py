@@ -1,4 +1,4 @@
-"""``python -m sync backfill``: inspect everything that the containers hold."""
+"""``python -m sync backfill``: inspect all objects in the containers."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def preview(
     scope: Scope, listing: ObjectListing, s: Ingest, out: Console, *, parallel: int, as_json: bool
 ) -> tuple[Counter[str], float, WalkState]:
     """
-    Count what a backfill would inspect, and show how far it is. Only reads.
+    Count the objects that a backfill would inspect, and show progress. Only reads.
 
     Raises
     ------
@@ -146,7 +146,7 @@ async def _shared(
 
 
 async def _count(scope: Scope, listing: ObjectListing, meter: Meter) -> None:
-    """Run ahead through the listing, names only: so there is a total, and an estimate, long before the end."""
+    """Read the whole listing ahead, names only: it gives a total, and an estimate, long before the end."""
     total, token, passed = 0, None, Passed()
     with suppress(SyncError):
         while True:

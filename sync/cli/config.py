@@ -1,4 +1,4 @@
-"""``python -m sync config``: what is set, what is wrong with it, and whether the services let us in."""
+"""``python -m sync config``: checks the settings, and whether the services grant access."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(*, connect_too: bool, as_json: bool) -> None:
 
 
 async def _try_all(*, as_json: bool) -> list[Connection]:
-    """Try each service; for people, print each as it answers: one that hangs must not keep the others unsaid."""
+    """Try each service; for people, print each when it answers: a hanging service must not delay the others' lines."""
     from sync.bootstrap import connect  # noqa: PLC0415 -- Azure's clients take a second to load
     from sync.bootstrap.connections import LONGEST, tried  # noqa: PLC0415 -- as above
 

@@ -1,4 +1,4 @@
-"""What the commands that need services share: settings in, services out, closed at the end, failures as exit codes."""
+"""Shared by commands that need services: settings in, services out, closed at the end, failures as exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 UNSET = """
 Settings come from the environment, or from a file by --env-file; those of the local world by: . .local/world.env"""
-"""What to do where a setting is missing: in another terminal all of them are."""
+"""Hint for a missing setting: in a new terminal all of them are missing."""
 
 
 def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool = False) -> T:
@@ -28,8 +28,8 @@ def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool 
     Parameters
     ----------
     writes_fhir
-        The command concludes something from what FHIR answers, or writes to it: so the FHIR service is asked first
-        whether it is one. At a wrong address every study would look missing, or be refused for good.
+        Whether the command relies on FHIR's answers or writes to FHIR. Then it first checks that the address is a FHIR
+        service: at a wrong address every study would look missing, or be refused for good.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def reported(work: Coroutine[Any, Any, T]) -> T:
     Raises
     ------
     typer.Exit
-        With `EXIT_USAGE` when a setting is wrong, with `EXIT_UNAVAILABLE` when a service does not answer; what is wrong
-        and what to do stands on standard error.
+        With `EXIT_USAGE` when a setting is wrong, with `EXIT_UNAVAILABLE` when a service does not answer; standard
+        error says what is wrong and what to do.
     """
     try:
         return asyncio.run(work)

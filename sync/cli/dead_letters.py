@@ -1,4 +1,4 @@
-"""``python -m sync dead-letters``: what needs an operator, and what can be done about it."""
+"""``python -m sync dead-letters``: list, show, retry and discard dead letters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _LEAST = 110
-"""Columns that a key needs beside the details of its dead letter; a narrower terminal wraps the lines."""
+"""Terminal columns that a key needs beside the details of its dead letter; in a narrower terminal lines wrap."""
 
 
 def list_dead_letters(*, code: str, limit: int, as_json: bool) -> None:
@@ -119,7 +119,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
 
 
 def _selection(kind: str | None, subject: str, code: str, *, everything: bool) -> Selection:
-    """Exactly one way of saying which: nothing is taken for "all" by mistake."""
+    """Return the selection, given in exactly one way, so that no mistake selects all."""
     if [kind is not None, bool(code), everything].count(True) != 1 or (kind is None) != (not subject):
         _refuse("say which: KIND SUBJECT, or --code, or --all")
     return Selection(kind=SubjectKind(kind) if kind else None, subject=subject, code=code or None)
@@ -132,7 +132,7 @@ def _refuse(why: str) -> None:
 
 def _tell_of_unknown(code: str, count: int) -> None:
     """
-    Name the code that was probably meant, if there is no dead letter of this one and no such code at all.
+    Name the code that was probably meant, if there is no dead letter of this code and no such code at all.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``python -m sync replay``: what changed in some time, or one study, compared with what FHIR really holds."""
+"""``python -m sync replay``: compares the changes of a period, or one study, with the actual state of FHIR."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def _shared(
 
 
 def _tell_unknown(request: ReplayRequest, counts: Mapping[str, int], out: Console) -> bool:
-    """Say that nothing of a study that was asked for is known, if so."""
+    """Report that the requested study is unknown, if it is."""
     inspected = sum(counts.get(name, 0) for name in ("synced", "unchanged", "gone", "rejected"))
     if request.study is None or inspected:
         return False
@@ -162,7 +162,7 @@ async def _preview(request: ReplayRequest, options: _ReplayOptions, running: Run
 
 
 def _show(preview: StudyPreview, *, as_json: bool) -> None:
-    """Print one study, unless it is right as it is."""
+    """Print one study, unless it needs no change."""
     if preview.action == "unchanged":
         return
     uid = preview.study.study_instance_uid

@@ -1,4 +1,4 @@
-"""What every command says, and where: results on standard output, all else on standard error."""
+"""The output of every command: results on standard output, all else on standard error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sync.model import Finding, StudyRef
 
 EXIT_REJECTED = 1
-"""Some of what was asked for was rejected, or is not as it should be; all the rest is done."""
+"""Some of the requested items were rejected, or are wrong; all others are done."""
 
 EXIT_USAGE = 2
 """The command line or a setting is wrong; nothing was read."""
 
 EXIT_UNAVAILABLE = 3
-"""A service did not answer; what was done so far stays done, and the command may be repeated."""
+"""A service did not answer; completed work stays done, and the command may be repeated."""
 
 EXIT_PIPE = 141
 """The reader of standard output went away, as a shell reports SIGPIPE."""
@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 _WIDTH = 120
-"""Columns of a table that goes to no terminal."""
+"""Columns of a table that is not written to a terminal."""
 
 
 def results(least: int = 0) -> Console:
@@ -46,7 +46,7 @@ def results(least: int = 0) -> Console:
 
 
 class CommandReport:
-    """What is said on standard error, for people or for machines."""
+    """The messages on standard error, for people or for machines."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.rejected = 0
@@ -72,7 +72,7 @@ class CommandReport:
             self._say(line, event="finding", study=uid, keyword=keyword, code=code, action=action)
 
     def summarise(self, **counts: float) -> None:
-        """Say how much there was."""
+        """Print the totals."""
         self._say(f"mapped    {tallied(counts)}", event="summary", **counts)
         if self.times_dropped and not self.as_json:
             self.console.print("hint      set DICOM_SYNC_TIMEZONE, such as Europe/Berlin, to keep the times of day")
@@ -82,7 +82,7 @@ class CommandReport:
 
 
 def shown(name: str) -> str:
-    """Text that is safe on a terminal: what cannot be printed is escaped."""
+    """Return text that is safe on a terminal: characters that cannot be printed are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 

@@ -1,4 +1,4 @@
-"""``python -m sync status``: how it stands, once or all the time."""
+"""``python -m sync status``: shows the status, once or continuously."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two readings of the status."""
 
 _COLORS = {"good": "green", "warn": "yellow", "bad": "red"}
 
@@ -54,7 +54,7 @@ async def _watched(running: Running, current: Status, show: Callable[[Status], o
         try:
             await asyncio.sleep(EVERY)
             current = await read_status(running.services)
-        except asyncio.CancelledError:  # Ctrl-C, whether it waits or looks
+        except asyncio.CancelledError:  # Ctrl-C, while it waits or reads
             return current
         show(current)
 
@@ -68,7 +68,7 @@ def _say(current: Status, *, as_json: bool) -> None:
 
 
 def picture(current: Status) -> Group:
-    """Draw what the status tells: the verdict, why, and the figures behind it."""
+    """Draw the status: the verdict, its reasons, and the figures behind it."""
     words, tone = headline(current)
     head = Text(f" {words.upper()} ", style=f"bold reverse {_COLORS[tone]}")
     reasons = [Text(f"  {reason}") for reason in current.health.reasons]

@@ -1,4 +1,4 @@
-"""Standing watch from outside the function app, for the commands that do."""
+"""Stands watch from outside the function app, for the commands that need it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def stop_by_signal() -> asyncio.Event:
     """
-    Return what Ctrl-C or SIGTERM sets, so that work under way is ended in good order; a second one ends it at once.
+    Return an event that Ctrl-C or SIGTERM sets, so that work can end in order; a second signal ends it at once.
 
-    Needs a running loop in the main thread. It asks the interpreter, not the loop, which on Windows takes no signals.
+    Needs a running loop in the main thread. Uses the interpreter's handlers, because on Windows the loop has none.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -52,16 +52,17 @@ async def stand_watch(
     warn: Callable[[SyncError], object],
 ) -> None:
     """
-    Watch until ``stop`` is set: once at the start, then at each interval. A round under way is finished.
+    Watch until ``stop`` is set: once at the start, then at each interval. A round that has begun is finished.
 
     A failure of storage does not end the watch: it is reported, and the next round tries again.
 
     Parameters
     ----------
     tell
-        Gets what a round raised or cleared; an empty sequence when nothing, or when another watcher held the lease.
+        Receives the alerts that a round raised or cleared; an empty sequence for none, or if another watcher held the
+        lease.
     warn
-        Gets what kept a round from being done.
+        Receives the failure that ended a round.
     """
     async for _ in rounds(every, stop):
         try:
@@ -72,7 +73,7 @@ async def stand_watch(
 
 async def watch_once(running: Running) -> Sequence[Notice]:
     """
-    Do one round; return what it raised or cleared. Idempotent, also with several watchers at once.
+    Do one round; return the alerts raised or cleared. Idempotent, even with several watchers.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A server for the pages, for browsers on this machine that have its token."""
+"""Serves the pages to browsers on this machine that have its token."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True, kw_only=True)
 class Door:
     """
-    Who may come in: browsers on this machine that were given the token, and no page of another site.
+    Admits browsers on this machine that have the token, and no pages of other sites.
 
-    A browser sends what any site asks it to send to this port, under any name that resolves to this machine; so the
-    name must be ours, and the token comes in a cookie that goes along with our own pages only.
+    Any site can make a browser send requests to this port, under any name that resolves to this machine. So the name
+    must be ours, and the token is in a cookie that only our own pages send.
     """
 
     token: str
@@ -42,12 +42,12 @@ class Door:
 
     @property
     def address(self) -> str:
-        """What to open; the token is in it."""
+        """Address to open; it contains the token."""
         return f"http://{HOST}:{self.port}/?token={self.token}"
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie; cookies know no ports, so the name holds it."""
+        """Name of the cookie, which contains the port because cookies are not bound to ports."""
         return f"dicom-sync-{self.port}"
 
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -71,9 +71,9 @@ async def serving(running: Running, *, port: int, who: str) -> AsyncIterator[Doo
     Parameters
     ----------
     port
-        0 takes a free one.
+        0 chooses a free port.
     who
-        Name that is kept with what the buttons do.
+        Name that is recorded with the actions of the buttons.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``python -m sync verify``: whether source, ledger and FHIR agree."""
+"""``python -m sync verify``: checks whether source, ledger and FHIR agree."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"(?:ImagingStudy/)?(?:is-)?([0-9a-f]{40})")
 _UID = re.compile(r"[0-9.]{1,64}")
 _SHOWN = 100
-"""Drifts that are listed one by one for people; machines get all."""
+"""Drifts that are listed individually for people; machines receive all."""
 
 
 def verify(
@@ -81,7 +81,7 @@ def _study(text: str) -> StudyRef | str | None:
 async def _verify(
     running: Running, plan: Plan, chosen: StudyRef | str | None, *, rate: float | None, as_json: bool
 ) -> bool:
-    """Return whether all that was compared agrees, and every container could be."""
+    """Return whether everything compared agrees, and every container could be compared."""
     if plan.repair and await projection_pause(running.services) is not None:
         console().print("projection is paused, so nothing is repaired; resume it, or verify without --repair")
         raise typer.Exit(EXIT_USAGE)
@@ -110,7 +110,7 @@ async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown
 
 
 async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float | None, as_json: bool) -> ScanOutcome:
-    """Take part in the comparison of everything until it is over, and tell what others found too."""
+    """Take part in the comparison of all studies until it is over, and report the findings of other workers too."""
     s, out = running.services, console()
     asked = new_verification(plan, s.settings, rate=rate)
     await begin_or_go_on(
@@ -172,11 +172,11 @@ class Shown:
 
     @property
     def console(self) -> Console:
-        """Where it is said."""
+        """The console to which it is written."""
         return self._progress.console
 
     def report(self, drift: Drift, *, repaired: bool) -> None:
-        """Say one drift, once; and again once it is repaired."""
+        """Print one drift once, and again when it is repaired."""
         key = hash(identity(drift))
         if self._said.get(key) in {True, repaired}:
             return

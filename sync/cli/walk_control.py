@@ -66,7 +66,7 @@ def _change(walk: str, deed: Deed, who: str) -> None:
 
 
 def said(progress: WalkProgress) -> str:
-    """Say how far a walk is, in one line."""
+    """Return the progress of a walk in one line."""
     row = progress.row
     share = f", {progress.share:.0%}" if progress.share is not None else ""
     left = f", about {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""

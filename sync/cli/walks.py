@@ -1,4 +1,4 @@
-"""What the commands that walk share: a part in a walk that others share too, progress, moments, waiting for a turn."""
+"""Shared by commands that walk: taking part in a shared walk, progress, times, waiting for a lease."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from sync.walks.walk import HELD, Walk
 from sync.words import counted, tallied
 
 SAY_EVERY = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 _DRAW_EVERY = 0.5
 
 _LOOK_SECONDS = 0.15
-"""Seconds between two looks for slices, where none is free and the walk is not over."""
+"""Seconds between two searches for slices while none is free and the walk is not over."""
 
 _CUTTER_SECONDS = 1.0
-"""Seconds between two looks whether the process that cuts the walk still does."""
+"""Seconds between two checks whether another process still cuts the walk."""
 
 WAITED_SECONDS = 3.0
-"""Seconds that a walk stands still, held by another process, before the command says so."""
+"""Seconds without progress in a walk that another process holds, before the command says so."""
 
 _CUT_FIRST_SECONDS = 1.0
-"""Seconds that a walk is cut before it is worked on."""
+"""Seconds for which a walk is cut before the work begins."""
 
 
 def timestamp(text: str | None, option: str) -> datetime | None:
@@ -55,7 +55,7 @@ def timestamp(text: str | None, option: str) -> datetime | None:
     Raises
     ------
     typer.Exit
-        With `EXIT_USAGE`: it is none, or does not say in which zone.
+        With `EXIT_USAGE`: the text is not a time, or has no zone.
     """
     if text is None:
         return None
@@ -66,13 +66,13 @@ def timestamp(text: str | None, option: str) -> datetime | None:
 
 
 def refuse(problem: str) -> NoReturn:
-    """Say what is wrong with the command line, and end."""
+    """Print what is wrong with the command line, and exit."""
     console().print(problem)
     raise typer.Exit(EXIT_USAGE)
 
 
 class Counting(Protocol):
-    """What a meter reads."""
+    """The counts that a meter shows."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -81,7 +81,7 @@ class Counting(Protocol):
 
 
 class Merged:
-    """What all workers of a walk have counted, and this one up to the moment."""
+    """The counts of all workers of a walk; those of this worker up to the present."""
 
     def __init__(self, live: Mapping[str, Walk]) -> None:
         self._live = live
@@ -104,12 +104,12 @@ async def begin_or_go_on(
     asked: NewWalk, s: Control, out: Console, *, dealt: Callable[[Mapping[str, int]], str]
 ) -> None:
     """
-    Begin a walk, or say how much of the one that is under way is done.
+    Begin a walk, or print the progress of the one that is running already.
 
     Parameters
     ----------
     dealt
-        Makes the words of its counts.
+        Formats its counts.
     """
     if not await begin_walk(asked, s, who=user_name()):
         progress = await read_progress(asked.name, s)
@@ -120,12 +120,12 @@ async def share_walk(
     name: str, kinds: Kinds, s: ReadFeeds, out: Console, *, heading: str, parallel: int, as_json: bool
 ) -> tuple[WalkProgress, float]:
     """
-    Cut a walk and work on its slices, beside all others who do, until it is over or paused; show all workers' progress.
+    Cut a walk and work on its slices, beside other workers, until it is over or paused; show the total progress.
 
     Returns
     -------
     tuple
-        How far it is, and the objects a second of all workers while this one took part.
+        Its progress, and the objects a second of all workers while this one took part.
 
     Raises
     ------
@@ -138,7 +138,7 @@ async def share_walk(
     merged.take(await _slices(name, s))
     meter = Meter(heading, merged, out, as_json=as_json)
     async with meter.shown():
-        # Small walks have their slices before the first look for one.
+        # A small walk has all its slices before the first search for one.
         await _cut_some(name, kinds, s)
         return await _take_part(worker, merged, meter, waiting)
 
@@ -152,7 +152,7 @@ async def _take_part(worker: Worker, merged: Merged, meter: Meter, waiting: Wait
                 cutting.result()
             board = await read_board(s)
             row = board.walks[name]
-            # Where another process has ended it, that one deletes its slices.
+            # If another process has ended the walk, that process deletes its slices.
             if row.state is WalkState.FAILED or (row.state is WalkState.RUNNING and board.is_complete(row)):
                 await end_walks(s)
                 board = await read_board(s)
@@ -177,7 +177,7 @@ async def _cut_some(name: str, kinds: Kinds, s: ReadFeeds) -> None:
 
 
 async def _cut_all(name: str, kinds: Kinds, s: ReadFeeds, waiting: WaitNotice) -> None:
-    """Cut the walk to its end, or see another process do so."""
+    """Cut the walk to its end, or wait until another process has done so."""
     while (row := await read_walk(name, s)) is not None and row.state is WalkState.RUNNING and not row.planned:
         try:
             await cut_walk(row, kinds, s, until=math.inf)
@@ -199,9 +199,9 @@ async def _follow(name: str, merged: Merged, meter: Meter, s: Jobs) -> None:
 
 class WaitNotice:
     """
-    Says, once, that a walk stands still while another process holds a lease of it.
+    Says once that a walk makes no progress while another process holds one of its leases.
 
-    That process may be slow or killed; of one that was killed, nothing but the end of its lease tells.
+    That process may be slow or killed; only the end of its lease shows that it was killed.
     """
 
     def __init__(self, out: Console, *, as_json: bool) -> None:
@@ -213,7 +213,7 @@ class WaitNotice:
         """Whether another process held the lease for cutting when this one last asked for it."""
 
     def see(self, progress: WalkProgress) -> None:
-        """Learn how far the walk is, at a time when this process works on no slice of it."""
+        """Note the walk's progress while this process works on none of its slices."""
         seen = (progress.slices, progress.slices_done, progress.counts)
         if seen != self._seen or not (progress.workers or self.cut_elsewhere):
             self._seen, self._since = seen, time.monotonic()
@@ -225,7 +225,7 @@ class WaitNotice:
 
 @asynccontextmanager
 async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Have the work done beside the block; it ends with the block."""
+    """Run the work concurrently with the block; it ends with the block."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -236,7 +236,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 class Meter:
     """
-    How a walk gets on, for people or for machines: a bar on a terminal, else a line now and then.
+    Shows a walk's progress, for people or for machines: a bar on a terminal, else a line at intervals.
 
     ``total`` is None until it is known; only then is there an estimate of the time left. A walk that compares or
     exports is shown by its share and its studies.
@@ -261,7 +261,7 @@ class Meter:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Show it for the length of the block."""
+        """Show the meter for the length of the block."""
         with self._bar:
             drawing = asyncio.create_task(self._draw())
             try:
@@ -270,14 +270,14 @@ class Meter:
                 drawing.cancel()
 
     def follow(self, progress: WalkProgress) -> None:
-        """Learn how far all workers are."""
+        """Update the meter with the progress of all workers."""
         row = progress.row
         self.total = row.size if row.planned and row.unit == "objects" else None
         self._progress = progress if row.unit in {CHECKS, "studies"} else None
 
     @property
     def rate(self) -> float:
-        """Objects a second, in this run."""
+        """Return the objects a second in this run."""
         return self.rate_of(self._walk)
 
     def rate_of(self, walk: Counting) -> float:
@@ -318,7 +318,7 @@ class Meter:
 
 
 def tell_state(progress: WalkProgress, out: Console) -> None:
-    """Report a walk that is not done."""
+    """Report that a walk is not finished."""
     row = progress.row
     if row.state is WalkState.PAUSED:
         out.print(f"paused    the same command continues it, or python -m sync walks resume {row.id}")
@@ -329,13 +329,13 @@ def tell_state(progress: WalkProgress, out: Console) -> None:
 
 
 def done(walk: Counting) -> int:
-    """Return how many objects or entries a walk has dealt with, in all its runs."""
+    """Return how many objects or entries a walk has processed, in all its runs."""
     return sum(number for name, number in walk.counts.items() if name != "studies")
 
 
 @asynccontextmanager
 async def projecting(s: Services, counts: Counter[str], *, enabled: bool) -> AsyncIterator[Services]:
-    """Give services whose marks are projected here, and wait in the end until nothing is outstanding."""
+    """Yield services whose marks are projected in this process; on exit, wait until no study is outstanding."""
     if not enabled:
         yield s
         return
