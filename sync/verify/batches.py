@@ -1,11 +1,11 @@
 """
-Correct objects, found by their folders: a thousand rows or names per request, where each by itself costs two requests.
+Finds correct objects by their folders: a thousand rows or names per request, instead of two requests for each object.
 
     a slice of a container's listing  ->  objects that are right  ->  a sum over those of each study, noted with it
     a study, by any worker  ->  the sum over its ledger rows is the same  ->  all its objects are right
 
-Any other object, for whatever reason it is not found here, is checked by itself: its row is read, and the source is
-asked for it.
+Any object that is not found here, for whatever reason, is checked by itself: its row is read, and the source is asked
+for it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ REMEMBERED = 100
 """Studies of a slice whose sums are noted, some 4 KB; the objects of others are looked up with their studies."""
 
 FRESH = 300.0
-"""Seconds for which a listing tells that an object is right: what changed later is left to its event, as it is in
+"""Seconds for which a listing proves that an object is right: later changes are left to their events, as in
 `sync.verify.source.GRACE`."""
 
 Folder = tuple[str, str, str]
-"""Account, container and the part of the names up to the last slash."""
+"""Account, container and the part of the name up to the last slash."""
 
 
 _DIGITS, _KEY_DIGITS = 20, 12
-"""Hexadecimal digits of a sum, so that no two sets of objects have the same, and of a study's key. Where two keys begin
-alike, their sum is that of neither study, and both are looked up."""
+"""Hexadecimal digits of a sum (enough that no two sets of objects share one) and of a study's key. If two keys begin
+alike, their sum matches neither study, and the objects of both are checked."""
 
 _SUMS = 1 << 4 * _DIGITS
 
@@ -51,23 +51,23 @@ def _number_of(text: object) -> int:
 
 
 _Hexadecimal = Annotated[int, BeforeValidator(_number_of), PlainSerializer(_text_of, when_used="json")]
-"""A number that is kept as a text, which is shorter so."""
+"""A number stored as text, which is shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RightObjects:
     """
-    What a slice of a container's listing proved right: sums over objects by study, and when it began to be listed.
+    The objects that a slice of a listing proved right: sums over objects by study, and when the listing began.
 
-    Only what is right is kept, so that no drift is ever told of an old listing. The sums of slices add up, whichever
-    processes listed them; an object that is listed twice makes a sum that no study has.
+    Only correct objects are kept, so that an old listing never reports a drift. The sums of slices add up, whichever
+    processes listed them; an object that is listed twice gives a sum that matches no study.
     """
 
     since: Timestamp
     sums: Mapping[str, _Hexadecimal] = field(default_factory=dict)
 
     def with_these(self, right: Iterable[Locator]) -> Self:
-        """Return it with more objects; they are those of no other slice."""
+        """Return it with more objects, which belong to no other slice."""
         sums = dict(self.sums)
         for row in right:
             if row.study is None:
@@ -86,7 +86,7 @@ async def right_among(listed: Sequence[ListedObject], s: Ingest) -> Sequence[Loc
     """
     Return the rows of listed objects that were inspected to the end with the ETag that the listing names. Only reads.
 
-    The rows are read after the listing; an older row would prove as much, for ETags never return.
+    The rows are read after the listing; an older row would prove as much, because ETags never recur.
     """
     rows = await locators_of((one.object.key for one in listed), s)
     return [row for one in listed if (row := rows.get(one.object.key)) and row.settled and row.etag == one.etag]
@@ -105,7 +105,7 @@ async def right_of_study(
     study: StudyRef, keys: Collection[ObjectKey], s: Ingest, listing: ObjectListing
 ) -> frozenset[ObjectKey]:
     """
-    Return the objects of a study that their rows say are part of it, and that the source holds unchanged. Only reads.
+    Return the objects that belong to a study by their rows and are unchanged in the source. Only reads.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ async def right_of_study(
         The objects of the study's ledger rows.
     """
     locators = await locators_of(keys, s)
-    # The rows before the listing, as each object by itself: what changes in between shows by its ETag.
+    # The rows before the listing, as for a single object: a change in between shows by its ETag.
     asked = [
         one
         for key in keys
@@ -134,14 +134,14 @@ def _folder(locator: Locator) -> Folder:
 
 
 async def _etags(folder: Folder, objects: int, listing: ObjectListing) -> Mapping[ObjectKey, str]:
-    """Return the ETags of a folder's objects, as far as a few pages name them; none where it is large."""
+    """Return the ETags of a folder's objects if a few pages hold them; none for a large folder."""
     _, container, prefix = folder
     etags, token = dict[ObjectKey, str](), None
     for _ in range(1 + ROWS_AN_OBJECT * objects // ONE_REQUEST):
         try:
             page = await listing.page(container, prefix=prefix, token=token, size=ONE_REQUEST)
         except (SourceGone, SourceUnavailable, ForeignSource, StaleToken):
-            return etags  # the rest is asked for one by one
+            return etags  # the others are requested one by one
         etags.update((one.object.key, one.etag) for one in page.objects)
         if (token := page.token) is None:
             return etags

@@ -1,4 +1,4 @@
-"""Many inspections at once, the doubtful ones twice, with retries while the FHIR service does not answer."""
+"""Runs many inspections concurrently, doubtful ones twice, with retries while the FHIR service does not answer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 Found = Sequence[Drift] | None
-"""What a check found: drifts, nothing, or None while work was pending."""
+"""Result of a check: drifts, an empty list, or None while work was pending."""
 
 AT_ONCE = 8
-"""Inspections at once; a FHIR service answers more only more slowly."""
+"""Concurrent inspections; more would only make the FHIR service slower."""
 
 PAUSE = 2.0
-"""Seconds between the two looks that a drift has to outlast."""
+"""Seconds between the two inspections that must both see a drift."""
 
 TRIES = 7
-"""Times that a look is tried while the FHIR service does not answer: about a minute."""
+"""Attempts for an inspection while the FHIR service does not answer: about a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Checker:
     Parameters
     ----------
     pause
-        Seconds between two looks.
+        Seconds between the two inspections.
     tries
-        How often a look is tried while the FHIR service does not answer.
+        Attempts for an inspection while the FHIR service does not answer.
     sleep
-        Waits that many seconds; tests wait for nothing.
+        Waits that many seconds; tests do not wait.
     """
 
     pause: float = PAUSE
@@ -50,12 +50,12 @@ class Checker:
 
     async def twice(self, items: Sequence[Item], inspection: Callable[[Item], Awaitable[Found]]) -> list[Found]:
         """
-        Inspect each; after a pause, inspect again those that are not right. Only what both inspections saw is a drift.
+        Inspect all subjects, and those with drifts again after a pause. Only a drift that both inspections saw counts.
 
         Raises
         ------
         TransientError
-            A service did not answer for longer than the tries take.
+            A service did not answer for longer than all attempts take.
         """
         results = await self._all(items, inspection)
         doubtful = [index for index, drifts in enumerate(results) if drifts is None or drifts]
@@ -76,7 +76,7 @@ class Checker:
         return await asyncio.gather(*(check_item(item) for item in items))
 
     async def with_retries(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call, and again while the FHIR service does not answer, or races are lost; each call must be repeatable."""
+        """Call, and retry while the FHIR service does not answer or races are lost; the call must be idempotent."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.tries),
             wait=wait_random_exponential(multiplier=1, max=20),

@@ -1,10 +1,10 @@
 """
-The end of a round over everything: orphans are deleted, drifts not found again are removed, the rest is counted.
+Ends a round over all studies: deletes orphans, removes drifts that were not found again, counts the others.
 
     second ImagingStudies  ->  ImagingStudies without a record  ->  Patients without one  ->  the report
 
-All work lists are rows of table ``drifts`` that name this round, so each step may be interrupted, done again, and done
-by another process than the one that found them.
+All work lists are rows of table ``drifts`` that name this round, so each step may be interrupted, repeated, and done by
+another process than the one that found the drifts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DOUBLES = "doubles"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removable:
     """
-    What a round has noted that a repair may delete: how much of it, and the first subjects.
+    Resources that a round has noted and a repair may delete: their number, and the first subjects.
 
     ``what`` is `DOUBLES` or a type of resources without a record.
     """
@@ -38,7 +38,7 @@ class Removable:
 
 
 def removable_as(drift: Drift) -> str:
-    """Return as what a repair may delete it; empty where it may not."""
+    """Return the name under which a repair may delete it; empty if it may not."""
     if is_removable(drift):
         return DOUBLES
     is_orphan = drift.kind is DriftKind.ORPHANED and drift.subject == drift.resource
@@ -46,7 +46,7 @@ def removable_as(drift: Drift) -> str:
 
 
 async def noted_removable(run: str, s: Verify, *, most: int, after: str = "") -> dict[str, Removable]:
-    """Read what a round has noted that may be deleted, and of each the first ``most`` subjects behind ``after``."""
+    """Read the deletable resources that a round has noted, with the first ``most`` subjects after ``after`` of each."""
     counts, first = Counter[str](), dict[str, set[str]]()
     async for drift in s.drifts.all():
         if drift.found_in == run and (what := removable_as(drift)):
@@ -62,9 +62,10 @@ async def noted_removable(run: str, s: Verify, *, most: int, after: str = "") ->
 
 
 async def remove_doubles(removable: Removable, left: int, round_: Round, s: Compare) -> AsyncIterator[str]:
-    """Delete second ImagingStudies, ``left`` at most; iterate over the subjects that are done. Idempotent."""
+    """Delete at most ``left`` second ImagingStudies; iterate over the finished subjects. Idempotent."""
     noted = [(subject, resource) for subject in removable.subjects for resource in _noted_doubles(subject, round_)]
-    # The first ones by name, so that a process which repeats this after a kill, or overlaps another, deletes the same.
+    # The first ones by name, so that a process that repeats this after a kill, or overlaps another, deletes the same
+    # ones.
     chosen = noted[: max(left, 0)]
     budget = Budget(len(chosen), among=frozenset(resource for _, resource in chosen))
     for subject in dict.fromkeys(subject for subject, _ in chosen):
@@ -78,7 +79,7 @@ def _noted_doubles(subject: str, round_: Round) -> list[str]:
 
 
 async def remove_orphans(removable: Removable, round_: Round, s: Verify) -> AsyncIterator[str]:
-    """Delete resources without a record; iterate over the subjects that are done. Idempotent."""
+    """Delete resources without a record; iterate over the finished subjects. Idempotent."""
     for subject in removable.subjects:
         await _remove_orphan(subject, round_, s)
         yield subject
@@ -88,14 +89,14 @@ async def _remove_orphan(subject: str, round_: Round, s: Verify) -> None:
     resource_type, _, resource_id = subject.partition("/")
     known = round_.judge.known(subject)
     held = await round_.checker.with_retries(s.fhir.read, resource_type, resource_id)
-    if held is None:  # deleted by a process that was interrupted before it noted so
+    if held is None:  # deleted by a process that was interrupted before it noted that
         await round_.record(subject, known, [])
         return
     drifts = await round_.checker.with_retries(check_orphan, held, s)
     if drifts is None:
         round_.outcome.busy += 1
         return
-    if not drifts or drifts[0].subject != subject:  # there is a record of it now
+    if not drifts or drifts[0].subject != subject:  # it has a record now
         await round_.record(subject, [], [])
         return
     study = study_of(held) if resource_type == "ImagingStudy" else None
@@ -106,12 +107,12 @@ async def _remove_orphan(subject: str, round_: Round, s: Verify) -> None:
 
 async def close_round(run: str, round_: Round, s: Verify) -> tuple[Counter[DriftKind], int]:
     """
-    Check once more the known drifts that this round did not find, and count those that are left. Idempotent.
+    Check again the known drifts that this round did not find, and count the remaining ones. Idempotent.
 
     Returns
     -------
     tuple
-        Drifts of this round that are still there, each resource once, and how many of them have to stay.
+        Remaining drifts of this round, counting each resource once, and how many of them have to stay.
     """
     for subject in round_.judge.subjects:
         if any(drift.found_in != run for drift in round_.judge.known(subject)):

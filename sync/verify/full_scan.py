@@ -1,11 +1,11 @@
 """
 One round of checks: pages of the source's list, studies by key, pages of FHIR's own list.
 
-    a page at once  ->  the doubtful ones, after a pause, once more  ->  repair, or only note
+    a page concurrently  ->  doubtful subjects again, after a pause  ->  repair, or only note
 
-Memory is that of one page, and of what was found. What is found is noted in table ``drifts``, and what is right again
-is taken out of it. A round over everything is a walk that processes share (`sync.walks.verification`): it hands each
-page to a `Round`, and `sync.verify.closing` ends it. A sample, or one study, is a round of this process alone.
+A round keeps one page and its findings in memory. Drifts are noted in table ``drifts``, and removed from it once they
+are gone. A round over all studies is a walk that processes share (`sync.walks.verification`): it hands each page to a
+`Round`, and `sync.verify.closing` ends it. A sample, or one study, is a round of this process alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ScanObserver(Protocol):
         ...
 
     def progress(self, phase: str, completed: int, fraction: float | None) -> None:
-        """Receive how many of a phase are done; the fraction is None if unknown."""
+        """Receive how much of a phase is done; the fraction is None if unknown."""
         ...
 
 
@@ -48,8 +48,8 @@ class Plan:
     """
     The scope of a round.
 
-    ``objects``: ask the source for each object too. ``sample``: check that many studies only, from the study key
-    ``start`` on, and list nothing. ``removals``: how many resources that no study stands for may be deleted.
+    ``objects``: also ask the source for each object. ``sample``: check only that many studies, from the study key
+    ``start`` on, and list nothing. ``removals``: how many resources that belong to no study may be deleted.
     """
 
     repair: bool = False
@@ -59,7 +59,7 @@ class Plan:
     removals: int = 10
 
     def asks_about(self, drift: Drift) -> bool:
-        """Return whether the services are asked about such drift."""
+        """Return whether this round can detect such drift."""
         return self.objects or drift.kind not in OF_OBJECTS
 
 
@@ -73,18 +73,18 @@ class ScanOutcome:
     repaired: Counter[DriftKind] = field(default_factory=Counter)
     kept: int = 0
     not_removed: int = 0
-    """Resources without a record that were left alone, because there were more of them than may be removed."""
+    """Resources without a record that were not deleted, because there were more of them than may be removed."""
     deferred: int = 0
-    """Drifts that are reported later, once it is decided whether they are removed."""
+    """Drifts that are reported later, once their removal is decided."""
 
     @property
     def left(self) -> int:
-        """Drifts that are there still, but for what has to stay."""
+        """Drifts that remain, without those that have to stay."""
         return self.found.total() - self.repaired.total() - self.kept
 
 
 Place = tuple[int, str]
-"""Hash of the subject that a drift is noted under, and where it was reported; empty if it is reported later."""
+"""Hash of a drift's subject, and the part of the round that reported it; empty if it is reported later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +95,17 @@ class Share:
     Parameters
     ----------
     found_in
-        Names the round in what is noted and announced; empty for a round of this process alone.
+        Names the round in notes and events; empty for a round of this process alone.
     at
-        Names the part of the round that is checked here: a drift reported in another part is not reported again.
+        Names the part of the round that this process checks: a drift reported in another part is not reported again.
     told
-        What this process has told in the round, by hash of what is wrong with which resource; rounds of one walk share
-        it.
+        Reports of this process in the round, by hash of kind and resource; rounds of one walk share it.
     right_objects
-        What was found right in the containers' listings of the round, by any process.
+        Objects that any process found right in the round's listings.
     repairs
-        Whether to repair now; as planned, where nothing is said.
+        Whether to repair now; by default as planned.
     turn
-        Waits for the turn of a study, or of a page of FHIR's list, where their rate is limited.
+        Waits for the turn of a study, or of a page of FHIR's list, if their rate is limited.
     """
 
     found_in: str = ""
@@ -118,7 +117,7 @@ class Share:
 
 
 class Round:
-    """One round, or the ``share`` of it that one process has."""
+    """One round, or one process's ``share`` of it."""
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class Round:
             await self._share.turn()
 
     def take(self) -> ScanOutcome:
-        """Return what was counted since the last call."""
+        """Return the counts since the last call."""
         outcome, self.outcome = self.outcome, ScanOutcome()
         return outcome
 
@@ -157,7 +156,7 @@ class Round:
         Raises
         ------
         TransientError
-            A service did not answer for longer than some tries take.
+            A service did not answer for longer than all attempts take.
         """
         await self.judge.load()
         budget = Budget(self.plan.removals)
@@ -167,13 +166,17 @@ class Round:
         return self.outcome
 
     async def over_one(self, study: StudyRef) -> ScanOutcome:
-        """Inspect one study only, known or not."""
+        """Inspect one study, known or not."""
         await self.judge.load(study.key)
         await self.studies([study], Budget(self.plan.removals))
         return self.outcome
 
     async def _chunks(self) -> AsyncIterator[Sequence[Projection]]:
-        """Walk the records by study key. A sample may start at any key: keys are hashes, so ranges are alike."""
+        """
+        Iterate over the records by study key.
+
+        A sample may start at any key: keys are hashes, so all ranges are alike.
+        """
         key, remaining, ends = self.plan.start, self.plan.sample or 0, not self.plan.start
         while remaining > 0:
             chunk = await self._s.projections.after(key, min(CHUNK, remaining))
@@ -182,13 +185,17 @@ class Round:
             if not chunk and ends:
                 return
             if not chunk:
-                key, ends = "", True  # round the end of the keys, to where the sample began
+                key, ends = "", True  # past the end of the keys, to the start of the sample
                 continue
             yield chunk
             key, remaining = chunk[-1].study.key, remaining - len(chunk)
 
     async def objects(self, listed: Sequence[ListedObject]) -> Sequence[Locator]:
-        """Compare objects of the source's list with their records; return those of what is right. Idempotent."""
+        """
+        Compare objects of the source's list with their records; return the records of correct objects.
+
+        Idempotent.
+        """
         doubted = set[ObjectKey]()
 
         async def inspection(one: ListedObject) -> Found:
@@ -196,7 +203,7 @@ class Round:
             if not drifts or one.object.key not in doubted:
                 doubted.add(one.object.key)
                 return drifts
-            # The list may be older than the change that our row tells of: the second look asks the source itself.
+            # The list may be older than the change in our row: the second inspection asks the source itself.
             etag = await self._etag(one)
             if etag == one.etag:
                 return drifts
@@ -237,7 +244,7 @@ class Round:
         listed
             As for `repair_study`.
         deferring
-            Leave second ImagingStudies that a repair may delete to `sync.verify.closing`, which tells them.
+            Leave second ImagingStudies that a repair may delete to `sync.verify.closing`, which reports them.
         """
 
         async def inspection(study: StudyRef) -> Found:
@@ -256,7 +263,7 @@ class Round:
             await self._study_checked(study, drifts, budget, listed=listed, deferring=deferring)
 
     async def study_again(self, study: StudyRef, budget: Budget) -> None:
-        """Compare a study once more that this round has met; it does not count again."""
+        """Compare a study of this round again; it is not counted twice."""
         checking = partial(check_study, objects=self.plan.objects, listing=self._source)
         await self._study_checked(study, await self.checker.with_retries(checking, study, self._s), budget)
 
@@ -278,9 +285,9 @@ class Round:
         self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift], later: Collection[Identity]
     ) -> tuple[Sequence[Drift], Sequence[Drift]]:
         """
-        Report each drift once, whichever subjects share the resource; return what this subject is noted with, and left.
+        Report each drift once, whichever subjects share the resource; return this subject's notes and remaining drifts.
 
-        A part of the round that is done once more comes to the same.
+        Repeating a part of the round gives the same result.
         """
         remaining = {identity(drift): drift for drift in open_drifts}
         every = {**{identity(drift): drift for drift in drifts}, **remaining}
@@ -304,12 +311,12 @@ class Round:
         self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift], *, later: Sequence[Drift] = ()
     ) -> None:
         """
-        Report and store what is new to this round, and keep what it does not ask the source about.
+        Report and store the drifts that are new to this round, and keep those that it cannot detect.
 
         Parameters
         ----------
         later
-            Drifts that are stored, and told later.
+            Drifts that are stored now and reported later.
         """
         new, remaining = self._report(subject, drifts, open_drifts, {identity(drift) for drift in later})
         recorded = self.judge.known(subject)
@@ -317,7 +324,7 @@ class Round:
         await self.judge.conclude(subject, new, [*remaining, *unasked])
 
     async def page(self, resource_type: str, link: str | None) -> FhirPage:
-        """Read a page of FHIR's list, as the port does; again while FHIR does not answer."""
+        """Read a page of FHIR's list, as the port does; retry while FHIR does not answer."""
         await self._waited()
         return await self.checker.with_retries(self._s.fhir.page, resource_type, link)
 

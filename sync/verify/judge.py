@@ -1,10 +1,10 @@
 """
 Compares known drift with the findings of a check: the one place that announces, counts and stores drift.
 
-    load table ``drifts``  ->  a check finds something  ->  conclude: announce what is new, store what is left
+    load table ``drifts``  ->  a check finds drifts  ->  conclude: announce new drifts, store remaining ones
 
-The timer, the command ``verify`` and the button of a study page all conclude here, so that a drift is announced
-once, whichever of them meets it first.
+The timer, the command ``verify`` and the button of a study page all conclude here, so that a drift is announced once,
+whichever of them finds it first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Identity = tuple[DriftKind, str]
 
 
 def identity(drift: Drift) -> Identity:
-    """Return what makes two drifts the same: what is wrong, with which resource; several studies may share it."""
+    """Return the identity of a drift: its kind and resource, which several studies may share."""
     return drift.kind, drift.resource
 
 
@@ -35,8 +35,8 @@ class Judge:
     found_in
         Names the run for result events; a run that is repeated under the same name announces the same events.
     work_list
-        Name of the round over everything whose list of work the notes are; empty for a check of parts, which leaves a
-        drift in the list of the round that met it.
+        Name of the full round whose list of work the notes are; empty for a check of parts, which leaves a drift in the
+        list of the round that found it.
     """
 
     def __init__(self, s: Verify, *, found_in: str, work_list: str = "") -> None:
@@ -70,7 +70,7 @@ class Judge:
         return Counter(drift.kind for drifts in self._known.values() for drift in drifts if not drift.kept)
 
     def with_kept(self, drifts: Sequence[Drift], subject: str | None = None) -> list[Drift]:
-        """Leave a drift kept that an earlier repair could not remove, under ``subject`` or under its own."""
+        """Keep the mark of a drift that an earlier repair could not remove, under ``subject`` or its own subject."""
         kept_drifts = {
             identity(recorded)
             for drift in drifts
@@ -81,14 +81,14 @@ class Judge:
 
     async def conclude(self, subject: str, drifts: Sequence[Drift], open_drifts: Sequence[Drift]) -> list[Drift]:
         """
-        Announce new ones of ``drifts``, and make ``open_drifts`` the subject's rows of table ``drifts``. Idempotent.
+        Announce the new ``drifts``, and make ``open_drifts`` the subject's rows in table ``drifts``. Idempotent.
 
         Parameters
         ----------
         drifts
-            What the check found.
+            Drifts that the check found.
         open_drifts
-            What of it is still wrong, after a repair if there was one.
+            Drifts that remain, after a repair if there was one.
 
         Returns
         -------
@@ -100,13 +100,13 @@ class Judge:
         StoreUnavailable
             Storage did not answer; the next run concludes again.
         """
-        if not self._loaded:  # or all that is known would be announced once more
+        if not self._loaded:  # or all known drifts would be announced again
             await self.load()
         before = self._known.pop(subject, [])
         remaining = {identity(drift) for drift in open_drifts}
         new = [drift for drift in drifts if identity(drift) not in self._announced]
-        # Announced before it is stored: a crash in between announces it again, under the same id in the same round. The
-        # other way round, a drift could be known of which no event tells.
+        # Announced before it is stored: after a crash in between it is announced again, under the same id in the same
+        # round. In the other order, a drift could be stored without an event.
         for drift in new:
             self._announced.add(identity(drift))
             self._s.telemetry.event("drift.found", logging.WARNING, kind=drift.kind.value, subject=subject)
@@ -117,5 +117,5 @@ class Judge:
             await self._s.drifts.note(subject, met, self._s.clock.now())
         if open_drifts:
             self._known[subject] = list(open_drifts)
-        self._announced -= {identity(drift) for drift in before} - remaining  # found once more, it is new
+        self._announced -= {identity(drift) for drift in before} - remaining  # a drift found again is new
         return new

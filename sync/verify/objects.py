@@ -1,5 +1,5 @@
 """
-The objects of one study: the source still holds each as the ledger records it, and no others.
+Checks the objects of one study: the source still holds each as the ledger records it, and no others.
 
 A blob is asked for its ETag, a DICOM service for the list of the study's instances.
 """
@@ -48,16 +48,17 @@ async def check_objects(
     Parameters
     ----------
     listing
-        Of the source, by which most objects of a folder are compared at once; without it each is asked for.
+        Listing of the source, by which most objects of a folder are compared at once; without it each object is
+        requested.
     rows
         The study's ledger rows, if they were read just now; None: they are read here.
     right_objects
-        Of objects that need no look, for listings told of them just now.
+        Objects that need no check, because recent listings proved them right.
 
     Returns
     -------
     list or None
-        What disagrees; None when one of the objects is being inspected just now, or a service cannot list the study.
+        The drifts; None when one of the objects is being inspected just now, or a service cannot list the study.
     """
     kinds: dict[ObjectKey, DriftKind | None] = {}
     listed: dict[ObjectKey, Locator] = {}
@@ -91,7 +92,7 @@ async def check_objects(
 
 
 def object_address(key: ObjectKey) -> str:
-    """Address of an object in reports: its hashed key."""
+    """Return the address of an object in reports: its hashed key."""
     return f"object/{key}"
 
 
@@ -102,17 +103,17 @@ async def _kind(stored: Stored[Locator], study: StudyRef, s: Ingest) -> DriftKin
     except SourceGone:
         return DriftKind.OBJECT_GONE
     except ForeignSource:
-        return None  # its container is no longer ours to read, so its state is unknown
+        return None  # its container is no longer configured, so its state is unknown
     same = locator.study == study and (now == locator.etag or await is_same_record(stored, s))
     return None if same else DriftKind.OBJECT_CHANGED
 
 
 async def is_same_record(stored: Stored[Locator], s: Ingest) -> bool:
     """
-    Return whether an object whose ETag changed still gives the record that is known, and keep the new ETag if so.
+    Return whether an object whose ETag changed still gives the same record; if so, store the new ETag.
 
-    Metadata, tags and tiers change the ETag, usually without an event, and change nothing in FHIR. Idempotent; the row
-    is replaced only if it is as it was read.
+    Changes of metadata, tags and tiers change the ETag, usually without an event, and change nothing in FHIR.
+    Idempotent; the row is replaced only under its ETag.
 
     Raises
     ------
@@ -127,7 +128,7 @@ async def is_same_record(stored: Stored[Locator], s: Ingest) -> bool:
     recorded = next((row.record for row in rows if row.object_key == locator.object.key), None)
     if recorded is None or inspection.record != recorded:
         return False
-    with suppress(StoreConflict):  # someone is at work on it, and knows better
+    with suppress(StoreConflict):  # another delivery is working on it, and reads newer data
         await s.locators.replace(replace(locator, etag=inspection.etag), stored.etag)
     return True
 
@@ -154,15 +155,15 @@ async def _of_service(
 
 async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) -> Sequence[ObjectRef]:
     """
-    Find the names of objects that drifted, as locators or lists of services know them. Only reads.
+    Find the names of objects that drifted, in locators or lists of services. Only reads.
 
-    A list may leave out what is there, so that an object that no name was found for may still be there.
+    A list may be incomplete, so an object without a name may still exist.
     """
     refs = [stored.value.object for key in keys if (stored := await s.locators.find(key)) is not None]
     missing = set(keys) - {ref.key for ref in refs}
     if missing:
         for source in s.instances.values():
-            with suppress(NothingStored, StudyUnlisted):  # what it can name came first
+            with suppress(NothingStored, StudyUnlisted):  # the instances that it can name came first
                 async for ref in source.objects_of(study):
                     refs += [ref] if ref.key in missing else []
     return refs
@@ -170,9 +171,9 @@ async def find_objects(study: StudyRef, keys: Collection[ObjectKey], s: Ingest) 
 
 async def names_in_services(study: StudyRef, s: Ingest) -> Mapping[ObjectKey, ObjectRef | None]:
     """
-    Return what a DICOM service or an Orthanc calls the objects of a study's rows that are of it. Only reads.
+    Return the names that a DICOM service or an Orthanc has for its objects among a study's rows. Only reads.
 
-    The name is made of the row's UIDs; None where that gives another key than the row's.
+    The name is built from the row's UIDs; None if its key differs from the row's.
     """
     names: dict[ObjectKey, ObjectRef | None] = {}
     for row in await s.ledger.read(study):
@@ -185,7 +186,7 @@ async def names_in_services(study: StudyRef, s: Ingest) -> Mapping[ObjectKey, Ob
 
 async def reinspect(ref: ObjectRef, s: Ingest) -> None:
     """
-    Ingest an object again; one that cannot be, or whose removal is held, gets its dead letter. Idempotent.
+    Ingest an object again; write a dead letter if that fails, or if its removal is held. Idempotent.
 
     Raises
     ------
@@ -201,7 +202,7 @@ async def reinspect(ref: ObjectRef, s: Ingest) -> None:
 
 async def project_again(study: StudyRef, s: Project) -> Projected:
     """
-    Project a study, trusting no record of FHIR, as one of the projections that a process runs at once. Idempotent.
+    Project a study, bypassing the cached projection, within the process's limit of projections. Idempotent.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """
-FHIR's own list of resources, checked for those with an id of the sync but without a record.
+Checks FHIR's own list of resources for those with an id of the sync but without a record.
 
-What a record knows is checked with its study. The rest is found here only: a study that another state account, an older
-installation or a restored backup has left behind.
+Recorded resources are checked with their studies. Only here are resources found that another state account, an older
+installation or a restored backup left behind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) ->
     Returns
     -------
     list or None
-        What disagrees; nothing when it is not ours, or is checked with its study. None while work on it is pending.
+        The drifts; empty when the resource is not ours, or is checked with its study. None while work on it is pending.
     """
     ours = _OURS.fullmatch(str(listed.get("id", "")))
     if ours is None:
@@ -41,7 +41,7 @@ async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) ->
 
 
 def study_of(listed: Resource) -> StudyRef | None:
-    """Return the study that the id of an ImagingStudy was made for; None when its identifiers do not tell."""
+    """Return the study for which the id of an ImagingStudy was made; None when its identifiers do not say."""
     for identifier in listed.get("identifier") or []:
         uid = _UID.fullmatch(str(identifier.get("value", ""))) if isinstance(identifier, dict) else None
         if uid is not None and study_id(study := StudyRef(study_instance_uid=uid[1])) == listed.get("id"):
@@ -62,7 +62,7 @@ async def _study(listed: Resource, key: str, s: Deliver, *, objects: bool) -> Se
 
 
 async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
-    """Find a Patient of ours without rows. One that an ImagingStudy refers to goes with that, or has to stay."""
+    """Find a Patient of ours without rows. One to which an ImagingStudy refers is removed with it, or has to stay."""
     if await s.patients.read(key):
         return []
     if await _is_subject(f"Patient/{resource_id}", s):
@@ -73,7 +73,7 @@ async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
 
 
 async def _is_subject(reference: str, s: Compare) -> bool:
-    """Whether an ImagingStudy refers to it; a page may be empty though others follow."""
+    """Whether an ImagingStudy refers to the Patient; a page may be empty although others follow."""
     page, passed = await s.fhir.page("ImagingStudy", subject=reference), Passed()
     while not page.resources and page.following is not None:
         passed = followed(passed, page.following)

@@ -1,11 +1,11 @@
 """
-Verifies in small slices, continuously: what the timer does each minute.
+Verifies in small slices, continuously: the timer calls it each minute.
 
-    take the lease  ->  some of what was found before  ->  a page of the source's list, the next studies, or a page of
+    take the lease  ->  some known drifts again  ->  a page of the source's list, the next studies, or a page of
     FHIR's list  ->  note
 
-The cursor ``reconcile`` holds how far the round has come and when the last whole one ended. A run that dies repeats its
-slice; two never run at once, and it would not matter.
+The cursor ``reconcile`` holds the round's position and when the last whole round ended. After a run dies, its slice is
+repeated. Two runs never overlap, and it would do no harm.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from sync.verify.source import PAGE, check_listed_object, inspect_what_is_back, 
 from sync.verify.studies import check_study
 
 LEASE = 300.0
-"""Seconds; a run takes far less, and one that died holds up the next for so long."""
+"""Seconds of the lease: a run takes far less, and a run that died delays the next one for that long."""
 
 AGAIN = 20
 """Subjects with known drift that a run inspects again before it continues."""
@@ -57,7 +57,7 @@ AGAIN = 20
 TRIES = 2
 
 _OUTAGES = (FhirUnavailable, Throttled, SourceUnavailable)
-"""Failures that the next run meets again or does not; they are measured, and no failure of the timer."""
+"""Failures that may pass by the next run; they are measured, and do not fail the timer."""
 
 _STUDIES = "studies"
 _SOURCE = "source"
@@ -69,23 +69,23 @@ FAILURES_AT_A_PLACE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a round stands: in which phase, after which study key or at which link; and the round before."""
+    """Position of a round: its phase, and a study key or link in it; and the round before."""
 
     phase: str = _SOURCE
     failures: int = 0
     skipped: bool = False
-    """Whether a part was left out because it kept failing: such a round is not a whole one."""
+    """Whether a part was skipped because it kept failing: such a round does not count as whole."""
     after: str = ""
     container: int = 0
     began: Timestamp
     studies: int = 0
     last_round: LastRound | None = None
     passed: Passed = field(default_factory=Passed)
-    """Links of the list, or tokens of the container, until here."""
+    """Links of the list, or tokens of the container, so far."""
 
     @classmethod
     def of(cls, kept: Json, now: datetime) -> _Place:
-        """Return the place that the row keeps; the beginning, where it keeps none that this version understands."""
+        """Return the position in the row; the beginning, if this version does not understand it."""
         try:
             place = _PLACE.read({"began": now, **kept}, row=RECONCILE_CURSOR)
         except UnreadableRow:
@@ -111,21 +111,22 @@ _PLACE: RowValue[_Place] = RowValue(_Place)
 
 async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None = None) -> int:
     """
-    Inspect the next slice, and again what was found before; note what drifts, and repair it if that is set.
+    Inspect known drifts again, then the next slice; note drifts, and repair them if that is configured.
 
-    Idempotent; safe to interrupt and run beside anything. The two parts fail apart: known drift that cannot be
-    inspected does not keep the round from going on. What fails is tried at the same place by the next runs; after
-    `FAILURES_AT_A_PLACE` of them the round continues without it, and does not count as a whole one.
+    Idempotent; may be interrupted, and run beside any other work. The two parts fail separately: known drift that
+    cannot be inspected does not stop the round. The next runs try a failed part again; after `FAILURES_AT_A_PLACE` of
+    them the round continues without it, and does not count as whole.
 
     Returns
     -------
     int
-        How many studies and listed resources were inspected.
+        Number of studies and listed resources inspected.
 
     Raises
     ------
     SyncError
-        The first failure that is no outage of FHIR or the source, after both parts were tried and the place was kept.
+        The first failure other than an outage of FHIR or the source, after both parts were tried and the position was
+        stored.
     """
     if not s.settings.reconcile_studies_per_minute:
         return 0
@@ -162,7 +163,7 @@ async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: C
 
 
 async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> SyncError | None:
-    """Do one part of a run, measure its outcome and return its failure, so that the other part still runs."""
+    """Run one part, measure its outcome and return its failure, so that the other part still runs."""
     failure: SyncError | None = None
     try:
         async with only_sync_errors():
@@ -189,7 +190,7 @@ class _Run:
         self._refs: dict[str, ObjectRef] = {}
 
     async def again(self, place: _Place) -> None:
-        """Check some open drifts again; those that have become right are closed."""
+        """Check some open drifts again, and close those that are gone."""
         self._repairs = self._s.settings.reconcile_repair and await projection_pause(self._s) is None
         await self._judge.load()
         subjects = self._judge.subjects
@@ -201,7 +202,7 @@ class _Run:
         await self._inspect(some, inspection)
 
     async def go_on(self, place: _Place) -> _Place:
-        """Inspect the next slice; return where the round stands then."""
+        """Inspect the next slice; return the round's position after it."""
         if place.phase == _SOURCE:
             return await self._next_objects(place)
         if place.phase == _STUDIES:
@@ -211,7 +212,7 @@ class _Run:
         except FhirRejected:
             if not place.after:
                 raise
-            return replace(place, after="", passed=Passed())  # the link has expired: from the beginning of the list
+            return replace(place, after="", passed=Passed())  # the link has expired: start the list again
         passed = followed(place.passed, page.following)
         listed = {f"{place.phase}/{resource.get('id', '')}": resource for resource in page.resources}
 
@@ -224,7 +225,7 @@ class _Run:
         return replace(place, after=page.following, passed=passed)
 
     async def after_failure(self, place: _Place) -> _Place:
-        """Return where the next run begins: at the same place, or beyond it once it has failed too often."""
+        """Return where the next run begins: at the same position, or after it once it has failed too often."""
         if place.failures + 1 < FAILURES_AT_A_PLACE:
             return replace(place, failures=place.failures + 1)
         beyond = replace(place, failures=0, skipped=True)
@@ -237,7 +238,7 @@ class _Run:
         return beyond.next_phase(self._s.clock.now())
 
     def measure(self) -> None:
-        """Return how much drift there is now, by kind, and zero of the others."""
+        """Return the number of open drifts of every kind, zero included."""
         kinds = self._judge.open_by_kind()
         for kind in DriftKind:
             self._s.telemetry.measure(OPEN_DRIFT, kinds[kind], kind=kind.value)
@@ -252,12 +253,12 @@ class _Run:
         except StaleToken:
             return replace(place, after="", passed=Passed())
         except SourceGone:
-            return following  # a container that is not there yet holds nothing
+            return following  # a container that does not exist yet holds no objects
         passed = listed_on(place.passed, page.token)
         listed = {object_address(listed_object.object.key): listed_object for listed_object in page.objects}
         self._refs.update({address: listed_object.object for address, listed_object in listed.items()})
 
-        # Most of them are right, and a request tells a thousand; the row of each other one is read by itself.
+        # Most of them are right, and one request shows a thousand; each other object's row is read by itself.
         right = await inspected_of(page.objects, self._s)
 
         async def inspection(address: str) -> Found:
@@ -302,7 +303,7 @@ class _Run:
         try:
             now = await self._s.objects.etag(locator.object)
         except (SourceGone, ForeignSource):
-            return []  # what is gone is found with its study
+            return []  # an object that is gone is found with its study
         self._refs[subject] = locator.object
         return [] if now == locator.etag else [Drift(subject=subject, kind=DriftKind.OBJECT_CHANGED, resource=subject)]
 
@@ -320,12 +321,13 @@ class _Run:
         self.found.update(drift.kind for drift in await self._judge.conclude(subject, judged, open_drifts))
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
-        """Repair a study. What no study stands for is for a person to judge, so nothing of it is deleted here."""
+        """Repair a study. Resources that belong to no study are left for a person to judge: none is deleted here."""
         if (ref := self._refs.get(subject)) is not None:
             await repair_object(ref, self._s)
             self.repaired += len(drifts)
             return []
-        # A listed resource has an address for a name, which is no key of a table: storage answers it with an error.
+        # The subject of a listed resource is an address, which is not a valid table key: storage would answer with an
+        # error.
         record = await self._s.projections.find(subject) if "/" not in subject else None
         if record is None:
             return drifts

@@ -3,9 +3,9 @@ Repair: inspect the objects again, project the study again, bypassing the cached
 
 There is no other way to write.
 
-Two things no study can do, so they are done here: a second ImagingStudy beside a study's own, and a resource that no
-record knows, are deleted. Both are bounded by a budget: who verifies against the wrong state account finds every
-resource unknown, and must not lose them.
+Two repairs belong to no study and are done here: deleting a second ImagingStudy beside a study's own, and deleting a
+resource that no record knows. A budget bounds both: an operator who verifies against the wrong state account finds
+every resource unknown, and must not lose them.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from sync.verify.objects import find_objects, names_in_services, project_again, 
 from sync.verify.studies import check_study
 
 _NO_OWNER = StudyRef(study_instance_uid="")
-"""No study: leaving a patient with it makes the Patient agree with the remaining rows."""
+"""Stands for no study: leaving a patient with it makes the Patient agree with the remaining rows."""
 
 OF_OBJECTS = frozenset({DriftKind.OBJECT_GONE, DriftKind.OBJECT_CHANGED, DriftKind.OBJECT_UNSEEN})
 REMOVABLE = frozenset({"ours", "copy"})
-"""Details of a second ImagingStudy that may be deleted."""
+"""Details of drifts whose second ImagingStudy may be deleted."""
 
 
 @dataclass
 class Budget:
-    """How many resources without a study may still be deleted; where some are chosen, of those only."""
+    """How many resources without a study may still be deleted; if some are chosen, only those."""
 
     left: int
     among: frozenset[str] | None = None
     _taken: set[str] = field(default_factory=set)
 
     def take(self, resource: str) -> bool:
-        """Return whether this one may go too. Idempotent: a repair that is tried again takes what it took."""
+        """Return whether this resource may be deleted too. Idempotent: a repeated repair uses no more of the budget."""
         if self.among is not None and resource not in self.among:
             return False
         if resource not in self._taken and len(self._taken) < self.left:
@@ -57,12 +57,13 @@ async def repair_study(
     Parameters
     ----------
     listed
-        Every container was listed to its end before: a row whose blob no locator names is of a blob that is gone.
+        Whether every container was listed to its end before: then a row whose blob no locator names is of a blob that
+        is gone.
 
     Returns
     -------
     list
-        What is still wrong. A resource that FHIR refused to delete counts as kept.
+        The remaining drifts. A resource that FHIR refused to delete counts as kept.
 
     Raises
     ------
@@ -82,7 +83,7 @@ async def repair_study(
 
 
 def _open_drifts(drift: Drift) -> Drift:
-    """Note that others refer to what the ordinary ways tried to remove and could not."""
+    """Mark resources that the projection tried and failed to remove as kept, because others refer to them."""
     return replace(drift, kept=drift.kind is DriftKind.ORPHANED)
 
 
@@ -92,18 +93,18 @@ def key_of(drift: Drift) -> ObjectKey:
 
 
 async def _reinspect(keys: Collection[ObjectKey], study: StudyRef, s: Deliver, *, listed: bool) -> None:
-    """Ingest the objects again; a row whose object no locator names has only this to take it away."""
+    """Ingest the objects again; a row whose object no locator names can only be removed here."""
     refs = [*await find_objects(study, keys, s)]
     nameless = set(keys) - {ref.key for ref in refs}
     gone = []
     names = await names_in_services(study, s) if nameless else {}
     for key in sorted(nameless):
         if key not in names:
-            gone += [key] if listed else []  # the store cannot be asked about a blob without its name
+            gone += [key] if listed else []  # the store cannot be asked about a blob without a name
         elif (name := names[key]) is not None:
             there = await _is_there(name, s)
             gone += [key] if there is False else []
-            refs += [name] if there else []  # a list left it out
+            refs += [name] if there else []  # the list was incomplete
     if gone and await may_remove(study.key, s):
         for key in gone:
             await s.ledger.delete(study, key)
@@ -129,12 +130,12 @@ async def remove_orphan(drift: Drift, study: StudyRef | None, s: Project) -> Dri
     Parameters
     ----------
     study
-        The study that an ImagingStudy's id was made for, if it can be told: then the removal is an ordinary pass.
+        The study for which an ImagingStudy's id was made, if known: then the removal is an ordinary projection.
 
     Returns
     -------
     Drift or None
-        The drift as kept when others refer to the resource and it has to stay; as it is past the ceiling on removals.
+        The drift marked as kept when others refer to the resource; the drift unchanged past the ceiling on removals.
     """
     resource_type, _, resource_id = drift.resource.partition("/")
     if study is not None:

@@ -1,7 +1,7 @@
 """
-The source's own list of objects, checked for those never inspected, or changed since.
+Checks the source's own list of objects for those never inspected, or changed since.
 
-A listing names each object with its ETag, so an object costs one row. Young ones are left to their events.
+A listing names each object with its ETag, so an object costs one row read. Young objects are left to their events.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sync.verify.objects import is_same_record, object_address, project_again, r
 
 GRACE = 300.0
 """
-Seconds that an object must be old before it counts as unseen: its event may be on its way, or wait in the queue.
+Minimum age in seconds before an object counts as unseen: its event may be on its way, or wait in the queue.
 
 Shorter than the lease of a killed host's messages, because the sweep enqueues their objects within a minute.
 """
 
 PAGE = 1000
-"""Objects listed at once."""
+"""Objects on a page of the listing."""
 
 
 async def check_listed_object(listed: ListedObject, s: Ingest) -> Sequence[Drift]:
     """
     Compare one listed object with its row.
 
-    Only reads, but for the ETag of an object whose record is still the same: see `is_same_record`.
+    Only reads, except that the ETag of an object with the same record is updated: see `is_same_record`.
     """
     stored = await s.locators.read(listed.object)
     if (s.clock.now() - listed.last_modified).total_seconds() < GRACE:
@@ -54,7 +54,7 @@ async def missing_containers(listing: ObjectListing, s: Core) -> Sequence[str]:
     """
     Return the configured containers that do not exist. Only reads.
 
-    Where a DICOM service is the source, the default container need not exist: no setting names it.
+    If a DICOM service is the source, the default container need not exist: no setting names it.
 
     Raises
     ------
@@ -78,9 +78,9 @@ def _names_containers(settings: Settings) -> bool:
 
 async def inspect_what_is_back(listed: ListedObject, s: Deliver) -> None:
     """
-    Have an object inspected that is recorded as gone but is listed: an undelete may send no event.
+    Request the inspection of an object that is recorded as gone but is listed: an undelete may send no event.
 
-    It adds what is there and removes nothing, so it needs no operator. Idempotent.
+    It only adds existing objects and removes none, so it needs no operator. Idempotent.
 
     Raises
     ------

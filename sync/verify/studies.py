@@ -1,10 +1,10 @@
 """
-One study: each write of a dry run is a difference between FHIR and the ledger.
+Checks one study: each write of a dry run is a difference between FHIR and the ledger.
 
     not dirty  ->  dry run, duplicates, objects  ->  not dirty, same record
 
-All work on a study marks it before and records it after, so a look with equal records on both sides of it saw no
-work in between, but for an attempt that died before its mark; a second look some time later tells that apart.
+All work on a study marks it before and records it after. So an inspection with equal records before and after it saw no
+work in between, except for an attempt that died before its mark; a second inspection some time later rules that out.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ async def check_study(
     Parameters
     ----------
     objects
-        Whether to ask the source for each of its objects too.
+        Whether to also ask the source for each of its objects.
     listing, right_objects
         See `check_objects`.
 
     Returns
     -------
     list or None
-        What disagrees, nothing when all is well; None while work on the study is pending.
+        The drifts, empty when all is well; None while work on the study is pending.
     """
     if await s.dirty.read(study) is not None:
         return None
@@ -90,7 +90,7 @@ def _drift(study: StudyRef, kind: DriftKind, resource: str, detail: str = "") ->
 
 
 async def _others_at_work(write: FhirWrite, study: StudyRef, s: Project) -> bool:
-    """Return whether another study of the Patient is dirty: then its row may be there and its write yet to come."""
+    """Return whether another study of the Patient is dirty: its row may be stored while its write is still to come."""
     ours = _PATIENT.fullmatch(write.resource_id)
     if write.resource_type != "Patient" or ours is None:
         return False
@@ -117,8 +117,8 @@ def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKin
     """
     Distinguish an old state of FHIR from a foreign change of our elements.
 
-    What we recorded last is still what the ledger says, and FHIR holds another version of it: another system wrote. A
-    version number below ours is a server that was set back.
+    If the last record still agrees with the ledger and FHIR holds another version, another system wrote it. A version
+    number below ours means that the server was restored from a backup.
     """
     record, after = planned.record, planned.after
     if record is None or after is None or not record.finished or _say(record, address) != _say(after, address):
@@ -129,7 +129,7 @@ def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKin
 
 
 def _say(record: Projection, address: str) -> object:
-    """Return what stands in a record for what the ledger says of a resource."""
+    """Return the expected entry of a record for a resource, from the ledger."""
     kind = address.partition("/")[0]
     if kind == "ImagingStudy":
         return record.content_hash
@@ -150,9 +150,9 @@ def _differing(held: Resource, expected: Resource) -> list[str]:
 
 def _left_patients(planned: DryRun) -> list[Drift]:
     """
-    Find Patients without rows that the attempt would remove, but for the one that a cancelled study is about.
+    Find Patients without rows that the attempt would remove, except the subject of a cancelled study.
 
-    Other removals show by what the attempt falls back to: if that changes nothing, others refer to the resource.
+    Other removals show by the attempt's fallback: if that changes nothing, others refer to the resource.
     """
     studies = [held for (kind, _), held in planned.held.items() if kind == "ImagingStudy" and held is not None]
     about = {str(held.get("subject", {}).get("reference")) for held in studies} if not planned.rows else set[str]()
