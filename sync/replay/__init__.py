@@ -1,9 +1,9 @@
 """
-Replay: the changes of a time, or one study, inspected again and compared with what FHIR actually holds.
+Replay: inspects the changes of a period, or one study, again, and compares them with the actual state of FHIR.
 
-    request  ->  changes of its source  ->  inspect what changed  ->  mark, bypassing the cache  ->  project
+    request  ->  changes of its source  ->  inspect changed objects  ->  mark, bypassing the cache  ->  project
 
-A replay writes marks, not FHIR: the projection reads FHIR and writes only what differs. So it heals a server that lost
-data, and where all is right it writes nothing. `requests` says what may be asked for, `sources` where changes come
-from, `jobs` how a replay continues through kills and in slices, `preview` what one would do.
+A replay writes marks, not FHIR: the projection reads FHIR and writes only the differences. So it repairs a server that
+lost data, and writes nothing to one that is right. `requests` validates requests, `sources` finds the changes, `jobs`
+runs a replay in slices that survive kills, `preview` is its dry run.
 """

@@ -1,7 +1,7 @@
 """
-Replays: walks over what changed, in slices that processes share; through kills, beside events and one another.
+Replays: walks over changed objects, in slices that processes share. They survive kills and run beside events.
 
-    begin  ->  slices of the source (`sync.replay.sources`)  ->  inspect what changed, mark its studies  ->  project
+    begin  ->  slices of the source (`sync.replay.sources`)  ->  inspect changed objects, mark studies  ->  project
 
 The row of a replay is that of a walk (`sync.protocol.walk_rows`), and `sync.walks.sharing` cuts it, works on it and
 ends it. Equal requests have one name, so that asking twice begins one replay.
@@ -35,18 +35,18 @@ from sync.walks.cutting import Cut
 from sync.walks.walk import Walk, Work
 
 PARALLEL = 24
-"""Objects that a preview inspects at once, where nothing else is said."""
+"""Default number of objects that a preview inspects concurrently."""
 
 REMEMBERED = 20_000
 """
-Studies of a run that are remembered as marked: marking one again costs a request, forgetting costs nothing else.
+Studies of a run that are remembered as marked; forgetting one only costs the request that marks it again.
 """
 
 UNKNOWN_STUDY = "study.unknown"
 
 
 def kinds_of(sources: Mapping[str, Source]) -> dict[str, Replay]:
-    """Return the kinds of replays that this process can work on: a process without a source leaves its replays."""
+    """Return the kinds of replays that this process can run: those of its configured sources."""
     return {f"{PREFIX}{name}": Replay(source=source) for name, source in {**sources, STUDY: OneStudy()}.items()}
 
 
@@ -70,12 +70,12 @@ async def begin_replay(request: ReplayRequest, s: Control, *, who: str, rate: fl
 
 async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
     """
-    Refuse the replay of an unknown study: it would leave rows of a study that never existed. Only reads.
+    Refuse the replay of an unknown study, which would leave rows of a study that never existed. Only reads.
 
     Raises
     ------
     BadReplay
-        There is no row of it, and no DICOM service has it.
+        The study has no row, and no DICOM service has it.
     """
     study = request.study
     if study is None or await s.ledger.orders(study, 1) or await s.dirty.read(study) or await s.projections.read(study):
@@ -89,17 +89,17 @@ async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Replay:
     """
-    Walks over what changed in one source, by any number of workers: a kind of `sync.walks.sharing`.
+    Walks over the changes of one source, by any number of workers: a kind of `sync.walks.sharing`.
 
-    Inspects what changed and marks each of its studies to be compared with FHIR. Idempotent; may be interrupted and run
-    beside events.
+    Inspects changed objects and marks each of their studies to be compared with FHIR. Idempotent; may be interrupted
+    and run beside events.
     """
 
     source: Source
     marked: ByRun[set[StudyRef]] = field(default_factory=lambda: ByRun(set))
     """Studies that this process has marked: the objects of a study may be in several slices."""
     rows: ByRun[dict[ObjectKey, Stored[Locator]]] = field(default_factory=lambda: ByRun(dict))
-    """Rows that were read for a batch whose objects are all read again, for this process to work on it."""
+    """Rows read for a batch whose objects are all inspected again by this process."""
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
@@ -107,10 +107,10 @@ class Replay:
 
     async def batches(self, row: WalkRow, piece: Slice, after: Sequence[Slice], s: ReadFeeds) -> AsyncIterator[Batch]:
         """
-        Iterate over the changes of a slice; a study that is asked for is marked first, whatever is known of it.
+        Iterate over the changes of a slice; a requested study is marked first, even if it has no known object.
 
-        The rows of a batch are read by folder, a thousand per request. Of a folder with far more rows than the batch
-        names, each is read by itself: eight rows of a query cost what one such read costs.
+        The rows of a batch are read by folder, a thousand per request. If a folder has far more rows than the batch
+        names, each row is read by itself: eight rows of a query cost as much as one such read.
         """
         request = request_of(row)
         if request.study is not None:
@@ -132,10 +132,10 @@ class Replay:
 
     async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:
         """
-        Take out of a batch what did not change, once its studies are marked.
+        Remove unchanged objects from a batch, once their studies are marked.
 
-        Of a row that is as old as its batch only a repeat is believed: ETags and sequences never return. One of them
-        stays, for a walk takes an object that fails for the cause only where another one succeeds.
+        A row as old as its batch can only prove a repeat, because ETags and sequences never recur. One unchanged object
+        stays in the batch, because a walk blames a failing object only if another one succeeds.
         """
         rows = await locators_of({change.object.key for change in batch.changes}, s, at_least=0)
         changed, known, studies = list[Change](), list[Change](), set[StudyRef]()
@@ -147,7 +147,7 @@ class Replay:
             else:
                 changed.append(change)
         new = sorted(studies - marked)
-        # Before the batch: its position may be passed as soon as what is left of it is done.
+        # Before the batch: its position may be passed as soon as its remaining changes are done.
         for outcome in await asyncio.gather(*(mark_bypassing_cache(study, s) for study in new), return_exceptions=True):
             if outcome is not None:
                 raise outcome
@@ -163,7 +163,7 @@ class Replay:
         return _Again(walk, s, locators, reread=reread, marked=self.marked.of(row.run)).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
-        """Keep a dead letter of an object that alone keeps failing."""
+        """Dead-letter an object that alone keeps failing."""
         walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, s)
 
@@ -173,7 +173,7 @@ def _rereads(request: ReplayRequest) -> bool:
 
 
 class _Again:
-    """Inspects what changed, and marks each of its studies to be compared with FHIR."""
+    """Inspects changed objects, and marks each of their studies to be compared with FHIR."""
 
     def __init__(self, walk: Walk, s: ReadFeeds, locators: RowsAtHand, *, reread: bool, marked: set[StudyRef]) -> None:
         self._walk, self._reread, self._marked = walk, reread, marked
@@ -183,7 +183,7 @@ class _Again:
         outcome = Ingested.REPEAT.counted
         if self._reread or not await self._is_known(change):
             outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
-        # The row that this delivery settled: who claims it later marks its studies.
+        # The row that this delivery settled: a later delivery that claims it marks its studies.
         row = self._locators.take_last(change.object.key)
         for study in studies_of(row) if row else ():
             await self._mark(study)
@@ -210,9 +210,9 @@ def _remember(studies: Sequence[StudyRef], marked: set[StudyRef]) -> None:
 
 def _shown(progress: WalkProgress, board: Board, advanced_at: datetime | None) -> dict[str, object]:
     """
-    Return a replay as operators see it: what was asked, how far it is; no token, no UID.
+    Return a replay as operators see it: its request and progress, without token or UID.
 
-    ``at`` is the time or container where the first slice begins that is left to do.
+    ``at`` is the time or container at which the first unfinished slice begins.
     """
     row = progress.row
     request = request_of(row)

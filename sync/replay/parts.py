@@ -1,9 +1,9 @@
 """
-What rows of replays keep: where cutting stands, what a slice covers and how far its holder is, by source.
+Values in the rows of replays: the position of cutting, a slice's range and its holder's position, by source.
 
     blobs      segments of the change feed, or parts of the containers' listings
     DICOM      windows of time, read in portions
-    Orthanc    what was deleted, then ranges of the numbers of changes
+    Orthanc    deleted instances, then ranges of the numbers of changes
     a study    all of it
 
 ``route`` says how changes are found. Pure.
@@ -26,7 +26,7 @@ FEED, LISTING, STUDY = "feed", "listing", "study"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
-    """Segments of a feed, or a window of time: from the first time on and before the second; None: without an end."""
+    """Segments of a feed, or a time window: from the first time until before the second; None: open-ended."""
 
     route: Literal["feed"] = "feed"
     begin: Annotated[Timestamp, Field(alias="from")]
@@ -75,13 +75,13 @@ BLOB_PART: RowValue[Hours | BlobListing] = RowValue(Annotated[Hours | BlobListin
 
 
 def blob_part_of(piece: Slice) -> Hours | BlobListing:
-    """Return what a slice of a replay of blobs covers."""
+    """Return the range of a slice of a replay of blobs."""
     return BLOB_PART.read(piece.scope, row=piece.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsPlan:
-    """When the next window of a DICOM service's feed begins, and how many were made."""
+    """When the next window of a DICOM service's feed begins, and how many windows were cut."""
 
     route: Literal["feed"] = "feed"
     begin: Annotated[Timestamp | None, Field(alias="from")] = None
@@ -117,7 +117,7 @@ class NumbersPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """Changes after a number and up to another one; None: without an end."""
+    """Changes after a number and up to another one; None: open-ended."""
 
     route: Literal["feed"] = "feed"
     begin: Annotated[int, Field(alias="from")]
@@ -126,7 +126,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """What the server no longer holds."""
+    """Instances that the server no longer holds."""
 
     route: Literal["feed"] = "feed"
     deleted: Literal[True]
@@ -134,7 +134,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrthancPosition:
-    """The number of the last change that is done; or how often it was tried to read what was deleted."""
+    """The number of the last change that is done; or how often reading the deletions was attempted."""
 
     since: int | None = None
     tries: int = 0
@@ -157,7 +157,7 @@ WHOLE_STUDY: RowValue[WholeStudy] = RowValue(WholeStudy)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What plans of all sources say."""
+    """Fields that the plans of all sources share."""
 
     route: str | None = None
 
@@ -175,7 +175,7 @@ _PART: RowValue[_Part] = RowValue(_Part)
 
 
 def route_of(row: WalkRow) -> str | None:
-    """Return how the changes of a replay are found; None until it is known."""
+    """Return how the changes of a replay are found; None until that is known."""
     return _PLAN.read(row.plan, row=row.name).route
 
 

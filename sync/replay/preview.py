@@ -1,9 +1,9 @@
 """
-What a replay would do, without writing anything anywhere.
+Predicts what a replay would do, without writing anything.
 
-Objects that are not known as they are are inspected, what they say is kept beside the ledger in memory, and every study
-touched goes through the ordinary projection with its writes kept back (`sync.projection.dry_run`). Memory grows with
-what would change, not with what is there.
+Changed and unknown objects are inspected, their rows are kept in memory beside the ledger, and every affected study
+goes through the ordinary projection without its writes (`sync.projection.dry_run`). Memory grows with the changes, not
+with the size of the store.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sync.walks.walk import Walk, retry_then_dead_letter, run_walk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyPreview:
-    """What would happen to one study: resource type -> ``create``, ``update`` or ``delete``; a code if refused."""
+    """The predicted writes of one study: resource type -> ``create``, ``update`` or ``delete``; a code if refused."""
 
     study: StudyRef
     writes: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class StudyPreview:
 
     @property
     def action(self) -> str:
-        """In a word: what would become of its ImagingStudy, else of what hangs on it."""
+        """The write of its ImagingStudy in one word, else that of its other resources."""
         if self.refused:
             return "refuse"
         return self.writes.get("ImagingStudy") or ("update" if self.writes else "unchanged")
@@ -44,7 +44,7 @@ class StudyPreview:
 
 @dataclass
 class _Apart(Ledger):
-    """The ledger with what the looks said, unwritten."""
+    """The ledger, overlaid with the results of inspections that are not written."""
 
     real: Ledger
     changes: dict[StudyRef, dict[ObjectKey, LedgerRow | None]] = field(default_factory=lambda: defaultdict(dict))

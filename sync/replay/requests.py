@@ -17,7 +17,7 @@ from sync.protocol.row_values import RowValue
 from sync.protocol.walk_rows import WalkRow
 
 PREFIX = "replay "
-"""How the names of the rows and kinds of replays begin."""
+"""Prefix of the names of rows and kinds of replays."""
 
 SOURCES = ("blob", "dicom", "orthanc")
 SETTING = {"dicom": "DICOM_SYNC_DICOM_URL", "orthanc": "DICOM_SYNC_ORTHANC_URL"}
@@ -31,8 +31,8 @@ class ReplayRequest:
     """
     One replay: of a window of time, or of a study.
 
-    Times are aware UTC: from ``start`` on and before ``end``, None: to the end of what there is. ``reread`` looks also
-    at objects that are known as they are: after an upgrade that reads more attributes.
+    Times are aware UTC: from ``start`` until before ``end``; None is the end of the source. ``reread`` also inspects
+    unchanged objects, for instance after an upgrade that reads more attributes.
     """
 
     source: str
@@ -46,7 +46,7 @@ class ReplayRequest:
         """
         Name of the replay: equal requests have equal names, so that asking twice begins one.
 
-        A replay of a study reads all its objects again, from whichever source, so nothing but the study names it.
+        A replay of a study reads all its objects again, from any source, so its name depends only on the study.
         """
         if self.study is not None:
             return digest("study", self.study.key, length=12)
@@ -64,14 +64,14 @@ def cursor_of(request: ReplayRequest) -> str:
 
 def parse_request(fields: Any, *, configured: Collection[str], now: datetime) -> ReplayRequest:
     """
-    Check what was asked for, as JSON has it: ``source``, ``from``, ``to``, ``study``, ``partition``, ``reread``.
+    Validate the fields of a JSON request: ``source``, ``from``, ``to``, ``study``, ``partition``, ``reread``.
 
     Parameters
     ----------
     configured
-        The sources that there are.
+        The configured sources.
     now
-        No window may reach beyond it; one without ``to`` ends where its source does.
+        No window may reach beyond it; a window without ``to`` ends where its source does.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
 
 
 def as_kept(request: ReplayRequest) -> Json:
-    """Return the request as the row of its replay keeps it, with the name that operators call the replay by."""
+    """Return the request for the row of its replay, with the replay's name for operators."""
     return {"id": request.id, **_REQUEST.write(request)}
 
 
@@ -154,6 +154,6 @@ def request_of(row: WalkRow) -> ReplayRequest:
     Raises
     ------
     UnreadableRow
-        It is not in the form of this version.
+        The request is not in the form of this version.
     """
     return _REQUEST.read(row.request, row=row.name)

@@ -1,5 +1,5 @@
 """
-Where the changes of a replay come from: one source each for blobs, a DICOM service, an Orthanc, and one study.
+The sources of a replay's changes: one each for blobs, a DICOM service, an Orthanc, and one study.
 
     request  ->  cuts: which part of the feed each slice covers  ->  batches: the changes of a slice
 
@@ -56,16 +56,16 @@ from sync.walks.cutting import PART_POSITION, Cut, Listing, ListingPart, Listing
 from sync.walks.handed import Handed
 
 SPAN = timedelta(hours=6)
-"""Time of a DICOM service's feed that a slice covers at least."""
+"""Minimum time of a DICOM service's feed in a slice."""
 
 SHARE = 16
 """A slice of a feed holds this part of the hours before it: years of a feed are some hundred slices."""
 
 UNITS: Mapping[str, str] = {"blob": "hours", "dicom": "hours"}
-"""What sizes of slices count, by source: hours of a feed in which something happened; else objects."""
+"""Unit of slice sizes, by source: hours of a feed with changes, else objects."""
 
 MOST_TRIES = 5
-"""Times that the comparison with all that an Orthanc holds is begun."""
+"""Maximum attempts to compare our rows with all instances of an Orthanc."""
 
 _EVER, _FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
@@ -79,7 +79,7 @@ class Source(Protocol):
         return self
 
     def cuts(self, request: ReplayRequest, plan: Json) -> AsyncIterator[Cut]:
-        """Cut what is asked for into slices, from where cutting stands; see `sync.walks.sharing.Kind.cuts`."""
+        """Cut the request into slices, from the position of cutting on; see `sync.walks.sharing.Kind.cuts`."""
         ...
 
     def batches(
@@ -128,7 +128,7 @@ class Blobs(Source):
         """
         Iterate over the records of some segments, or over the objects of a part of a listing.
 
-        Of a listing it is what changed since the window begins; later changes come along, and do no harm.
+        A listing gives the objects that changed since the window's start; later changes are included and harmless.
 
         Raises
         ------
@@ -146,11 +146,11 @@ class Blobs(Source):
             return
         if part.container is None:
             return
-        # Names repeat in other containers: their ends would be none of this one.
+        # Names repeat in other containers, so another container's ends must not end this one.
         parts = [blob_part_of(later) for later in after]
         same = [later for later in parts if isinstance(later, BlobListing) and later.container == part.container]
         mine = ListingSlice(part=part, at=PART_POSITION.read(piece.at, row=piece.name), later=same)
-        with suppress(SourceGone):  # a container that is configured and not there holds nothing
+        with suppress(SourceGone):  # a configured container that does not exist holds no objects
             source = self._source(part.container)
             async for batch in listed_slice(source, mine, since=window[0], size=piece.size):
                 yield batch
@@ -207,7 +207,7 @@ class DicomServiceSource(Source):
     """
     The instances of a DICOM service, by its change feed.
 
-    Time in which nothing happened costs one request, however long it is.
+    A period without changes costs one request, however long it is.
     """
 
     services: ReadFeeds
@@ -224,8 +224,8 @@ class DicomServiceSource(Source):
             if at < closed < until:
                 until = closed  # what may still grow is a slice of its own, because it is read again after a kill
             last, made = until >= end, made + 1
-            # The time without changes before it is part of a window: what the service adds there late is not lost.
-            # The last one ends when it is read.
+            # The period without changes before it is part of a window: changes that the service adds there late are not
+            # lost. The last one ends when it is read.
             scope = _hours(begin, request.end if last else until)
             size = max(round((until - at) / _HOUR), 1)
             position = WINDOWS_PLAN.write(WindowsPlan(begin=until, made=made))
@@ -278,7 +278,7 @@ class OrthancSource(Source):
                 self.server, since, start=request.start, end=request.end, limit=LIMIT
             )
             if reached <= since:
-                # Without an end: what changes until it is read belongs to it.
+                # Open-ended: changes until it is read belong to it.
                 scope = ORTHANC_PART.write(Numbers(begin=stand.begin))
                 position = NUMBERS_PLAN.write(NumbersPlan())
                 yield Cut(position=position, scope=scope, size=stand.size, last=True, grows=True)
@@ -303,7 +303,7 @@ class OrthancSource(Source):
         s: ReadFeeds,
     ) -> AsyncIterator[Batch]:
         """
-        Iterate over the changes of a range of numbers, or over what was deleted.
+        Iterate over the changes of a range of numbers, or over the deletions.
 
         Raises
         ------
@@ -334,7 +334,7 @@ class OrthancSource(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class OneStudy(Source):
-    """Every known object of the study that is asked for, and every one that a DICOM service lists: one slice."""
+    """Every known object of the requested study, and every one that a DICOM service lists: one slice."""
 
     async def cuts(
         self,
@@ -358,7 +358,7 @@ class OneStudy(Source):
 
 
 def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
-    """Return the sources that are configured, by the names that requests call them."""
+    """Return the configured sources, by their names in requests."""
     sources: dict[str, Source] = {"blob": blobs}
     if s.dicom_feed is not None:
         sources["dicom"] = DicomServiceSource(services=s)
@@ -368,7 +368,7 @@ def sources_of(blobs: Blobs, s: ReadFeeds) -> dict[str, Source]:
 
 
 def source_of(request: ReplayRequest, sources: Mapping[str, Source]) -> Source:
-    """Return where the changes of a request come from."""
+    """Return the source of a request's changes."""
     return OneStudy() if request.study is not None else sources[request.source]
 
 
