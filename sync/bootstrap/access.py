@@ -1,4 +1,4 @@
-"""How a FHIR or DICOM service is to be accessed: its settings as what requests carry."""
+"""Turns the settings of a FHIR or DICOM service into the credentials that requests carry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wants_identity(url: str, settings: AccessSettings) -> bool:
     """
     Whether requests carry a token of our Azure identity.
 
-    Without a choice of the operator it goes to other machines over https only: never in the clear.
+    By default, the token is sent only to other machines and over https, never in the clear.
     """
     by_url = url.startswith("https://") and not is_local(url)
     return bool(url) and (settings.auth == "entra" or (settings.auth == "auto" and by_url))
@@ -40,14 +40,14 @@ def access_of(
     failure: type[TransientError],
 ) -> Access:
     """
-    Return what requests to the service carry. Nothing is asked of any service yet.
+    Return the credentials for requests to the service. Makes no request yet.
 
     Parameters
     ----------
     audience
-        Of Entra ID tokens, where the settings name none.
+        Audience of Entra ID tokens, if the settings name none.
     failure
-        What a missing token is.
+        The error to raise for a missing token.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """
 The client of each service, built from the settings; None if they name no such service.
 
-An identity signs in where there is no key, and nothing on this machine, or in the clear, gets its tokens. A method that
-makes what only some settings need (an identity, Event Grid, a DICOM service, Orthanc, a webhook) imports it.
+An identity signs in if there is no key; its tokens are never sent to this machine or in the clear. A method that makes
+a client which only some settings need (an identity, Event Grid, a DICOM service, Orthanc, a webhook) imports it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 _TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.3, "retry_backoff_max": 5}
 _RETRIES: dict[str, Any] = {"retry_total": 3, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
-"""Three short retries, for tables and for queues and blobs; whatever lasts longer is for the queue to wait out."""
+"""Three short retries, for tables and for queues and blobs; longer outages are handled by redelivery."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ Client = TypeVar("Client", TableServiceClient, QueueServiceClient, BlobServiceCl
 
 class Clients:
     """
-    Makes what speaks to the services, and closes all of it in the end.
+    Makes the clients of the services, and closes all of them at the end.
 
-    Each method raises `ConfigError` when a connection string is none. Nothing is asked of any service yet; a running
-    event loop is needed.
+    Each method raises `ConfigError` when a connection string is invalid. Makes no request yet; needs a running event
+    loop.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry, offset: ClockOffset | None = None) -> None:
@@ -77,7 +77,7 @@ class Clients:
         await self._closing.aclose()
 
     def tables(self, company: Company | None = None) -> TableStore:
-        """Return the state's tables, whose writes wait for the company that may come."""
+        """Return the state's tables, whose writes wait for others to share a transaction."""
         tables = TableStore(self._of_state(TableServiceClient, "table", _TABLE_RETRIES), company)
         self._closing.push_async_callback(tables.close)
         return tables
@@ -98,7 +98,7 @@ class Clients:
         return lost
 
     def export_files(self) -> Callable[[str], ExportFiles]:
-        """Return what opens a container of exports, in the account of the state, by its name."""
+        """Return a function that opens a container of exports in the state account by its name."""
         service = self._of_state(BlobServiceClient, "blob", _RETRIES)
         self._closing.push_async_callback(service.close)
         return partial(AzureExportFiles, service)
@@ -224,15 +224,15 @@ def connections(kind: type[BoundedTransport] = StorageTransport, **more: Any) ->
     """
     Give one client connections of its own, with time-outs.
 
-    Without a proxy in the environment the library need not look there: it would look for a ``.netrc`` at every
-    request too, on a thread, for a quarter of what a small request costs.
+    Without a proxy in the environment the library need not read the environment: it would also look for a ``.netrc`` at
+    every request, on a thread, for a quarter of the cost of a small request.
     """
     return {"transport": kind(use_env_settings=bool(getproxies()), **_TIMEOUTS, **more)}
 
 
 @contextmanager
 def _connection_string_of(setting: str) -> Iterator[None]:
-    """Blame the setting for what a client cannot read; the client's text might quote it."""
+    """Blame the setting when a client cannot read a connection string; the client's own text might quote it."""
     try:
         yield
     except ValueError:

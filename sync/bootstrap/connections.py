@@ -1,8 +1,8 @@
 """
 Tests each service with the identity of the sync: whether it answers and grants the permissions that the sync needs.
 
-Nothing is left behind: one row is written and deleted, the rest is read. Whether FHIR may be written is not tried, for
-there is nothing that one could write and take back without a trace.
+No data is left behind: one row is written and deleted, all else is read. Write access to FHIR is not tested, because no
+write could be undone without a trace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.ports import InstanceSource
 from sync.verify.hints import NO_CONTAINER
 
 LONGEST = 10.0
-"""Seconds that one service gets."""
+"""Seconds for one service."""
 
 _SLOW = "Check the address, DNS, firewall and private endpoint of the service, and that it runs."
 _PROBE = "config-check"
@@ -31,7 +31,11 @@ _NO_STUDY = StudyRef(study_instance_uid="2.25.0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One service, tried. ``code`` and ``hint`` are empty when all is well; ``detail`` may say what answered."""
+    """
+    The result of testing one service.
+
+    ``code`` and ``hint`` are empty when all is well; ``detail`` may name the server.
+    """
 
     service: str
     code: str = ""
@@ -40,16 +44,16 @@ class Connection:
 
     @property
     def sound(self) -> bool:
-        """Whether it answered, and let us."""
+        """Whether it answered and granted access."""
         return not self.code
 
 
 async def tried(running: Running, *, answered: Callable[[Connection], object] = lambda _: None) -> list[Connection]:
     """
-    Try the state account, the account of the DICOM files, DICOM services and the FHIR service, all at once.
+    Test the state account, the account of the DICOM files, DICOM services and the FHIR service concurrently.
 
-    Each gets `LONGEST` seconds, so that is what all take together. Idempotent, also beside a running sync. A failure
-    of one does not keep the others from being tried.
+    Each has `LONGEST` seconds, so all together take no longer. Idempotent, also beside a running sync. A failure of one
+    does not prevent the tests of the others.
 
     Parameters
     ----------
@@ -121,7 +125,7 @@ async def _write_a_row(running: Running) -> None:
 
 
 async def _ask(service: InstanceSource) -> None:
-    """Ask for the instances of a study that does not exist: an answer shows that access is granted."""
-    with suppress(NothingStored):  # a new service is in order
+    """Request the instances of a study that does not exist: an answer shows that access is granted."""
+    with suppress(NothingStored):  # an empty new service is fine
         async for _ in service.objects_of(_NO_STUDY):
             return

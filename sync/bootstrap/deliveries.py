@@ -1,16 +1,16 @@
 """
-Messages that must not be used up by an outage of ours: a start that cannot finish, or tables that do not answer.
+Protects messages from our own outages: a start that cannot finish, or tables that do not answer.
 
     message  ->  start, handle  ->  done
-                 state account does not answer, or a setting is wrong  ->  the same message again, later  ->  done
+                 state account does not answer, or a setting is wrong  ->  the same message again, delayed  ->  done
 
-A queue function that raises costs its message a delivery, and after ``maxDequeueCount`` of them (host.json) the host
-moves it to the poison queue; in a minute-long outage that took eight of ten messages. So the message is sent once more,
-visible after a delay, and this delivery ends without a failure. Only when the queue takes nothing either does the
-function raise, and then the host could deliver nothing anyway. Dying between sending and ending leaves the message
+When a queue function raises, its message has used up a delivery, and after ``maxDequeueCount`` deliveries (host.json)
+the host moves it to the poison queue; a minute-long outage did that to eight of ten messages. So the message is sent
+again, visible after a delay, and this delivery ends without a failure. The function raises only when the queue does not
+accept messages either; then the host could not deliver any. A crash between sending and ending leaves the message
 twice, which is harmless: every step is idempotent.
 
-Poison queues are treated alike: a message that their function gives up on would end where nothing of ours looks.
+Poison queues are treated alike: a message on which their function gives up would end where no code of ours reads it.
 
 Source: Azure Functions, "Azure Queue storage trigger" (poison messages, ``maxDequeueCount``).
 """
@@ -32,33 +32,33 @@ from sync.telemetry.instruments import DELIVERIES
 from sync.telemetry.telemetry import Telemetry
 
 SHORTEST_DELAY, LONGEST_DELAY = 20.0, 40.0
-"""Seconds until the message comes back; spread, so that what failed at one moment does not come back at one."""
+"""Seconds until the message comes back; spread, so that messages that failed together do not return together."""
 
 logger = logging.getLogger(__name__)
 
 PutBack = Callable[[str, str, float], Awaitable[None]]
-"""Sends a text to one of our queues, visible after that many seconds; `StoreUnavailable` when it is not taken."""
+"""Sends a text to one of our queues, visible after that many seconds; `StoreUnavailable` if refused."""
 
 
 async def take(queue: str, text: str, handle: Callable[[Running], Awaitable[None]]) -> None:
     """
-    Start if need be and handle one message; put it back when the state account or the settings do not let us.
+    Start if necessary and handle one message; put it back when the state account or a setting prevents that.
 
     Idempotent if ``handle`` is.
 
     Parameters
     ----------
     queue
-        Where the message came from.
+        Queue of the message.
     text
         The message, decoded.
 
     Raises
     ------
     ConfigError, StoreUnavailable
-        As the start or the handling raised it; nothing could be put back, so let the host deliver the message again.
+        As raised by the start or the handling; the message could not be put back, so let the host deliver it again.
     SyncError
-        Every other failure of the handling: it costs a delivery.
+        Every other failure of the handling: it uses up a delivery.
     """
     outcome = Delivered.FAILED
     try:
@@ -88,7 +88,7 @@ async def _put_back(queue: str, text: str, outage: ConfigError | StoreUnavailabl
 
 
 def _sender() -> PutBack:
-    """Return what sends, also where the settings are wrong: the host has read the queue, so its account is right."""
+    """Return the sender, even if settings are wrong: the host has read the queue, so its account is right."""
     if (built := process.built()) is not None:
         return built.put_back
     return _send_alone

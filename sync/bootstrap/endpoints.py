@@ -1,5 +1,5 @@
 """
-Where the services of a storage account are, and which account an address is of; in every Azure cloud.
+Derives the addresses of a storage account's services, and the account of an address, in every Azure cloud.
 
     https://acct.blob.core.windows.net          other clouds have other suffixes
     https://acct.z12.blob.storage.azure.net     an account with DNS zone endpoints
@@ -25,15 +25,15 @@ _ACCOUNT_HOST = re.compile(r"(?P<account>[a-z0-9]{3,24})(?:-secondary)?\.(?:[a-z
 
 def state_url(settings: Settings, service: Service) -> str:
     """
-    Return the address of a service of the state account, where an identity is used.
+    Return the address of a service of the state account, for access by identity.
 
-    The setting of that service; else that of another one with the service's name in its place; else by the account's
-    name, in the cloud that is set.
+    It is the setting of that service; else another service's address with the name replaced; else it is built from the
+    account's name, in the configured cloud.
 
     Raises
     ------
     ConfigError
-        The settings name other services by addresses that do not tell this one's.
+        The settings name other services by addresses from which this one cannot be derived.
     """
     urls = {
         "blob": settings.storage_blob_uri,
@@ -58,12 +58,12 @@ def account_of(url: str, account: str | None, setting: str) -> str:
     Parameters
     ----------
     account
-        What Azure's client makes of it: right for connection strings, None for addresses that it does not know.
+        The account that Azure's client derives: right for connection strings, None for addresses that it does not know.
 
     Raises
     ------
     ConfigError
-        The address is of an own domain, which does not tell the account.
+        The address is a custom domain, which does not name the account.
     """
     parts = urlsplit(url)
     if match := _ACCOUNT_HOST.fullmatch(parts.hostname or ""):

@@ -1,11 +1,11 @@
 """
-What the timers do, as jobs: how often each is due, and its phases, which fail apart.
+The jobs of the timers: how often each is due, and its phases, which fail separately.
 
     function `tick`, every 30 s  ->  sweep, walks, comparison, undelivered events, measurements
     function `read_feeds`, every 5 s  ->  the DICOM service's change feed, Orthanc
 
-The watch, `evaluate_alerts`, is a function of its own: it tells when a tick stands still (ADR 0049). What a job
-needs is imported when a process first asks for the jobs, never by those that only ingest (ADR 0043).
+The watch, `evaluate_alerts`, is a separate function, so that it can report a tick that has stopped (ADR 0049). A job's
+modules are imported when a process first requests the jobs, never in a process that only ingests (ADR 0043).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def repairs(running: Running) -> Sequence[Job]:
 
 
 def feeds(running: Running) -> Sequence[Job]:
-    """Return the jobs of `read_feeds`, for the feeds that are set."""
+    """Return the jobs of `read_feeds`, for the configured feeds."""
     from sync.feeds import read_dicom_feed, read_orthanc_feed
     from sync.feeds.reader import BUDGET
 

@@ -14,16 +14,16 @@ from sync.errors import ConfigError, StoreUnavailable
 from sync.telemetry.loop_watch import LoopWatch
 
 ENSURED_AGAIN_AFTER = 5.0
-"""Seconds after which tables and queues that could not be created are tried again."""
+"""Seconds after which creating missing tables and queues is tried again."""
 
 _background: set[asyncio.Task[None]] = set()
-"""Tasks of this process that never end; the loop itself would not keep them."""
+"""Tasks of this process that never end; the event loop itself holds only weak references to them."""
 
 logger = logging.getLogger(__name__)
 
 
 class _Process:
-    """What this process has built, and whether its tables and queues are there."""
+    """The services that this process has built, and whether its tables and queues exist."""
 
     def __init__(self) -> None:
         self.built: Running | None = None
@@ -33,7 +33,7 @@ class _Process:
         self._not_before = 0.0
 
     def build(self) -> Running:
-        """Return the services, connected to nothing yet; there is no wait in between, so they are built once."""
+        """Return the services, not yet connected. Without an await in between, so they are built once."""
         if self.built is None:
             try:
                 self.built = connect(Settings.load())
@@ -78,8 +78,8 @@ async def running() -> Running:
     """
     Return the services of this process, building them on the first call.
 
-    Tables and queues that are missing are created. An outage does not prevent the start: whatever needs a table meets
-    the outage there, where it is known what to do about it, and the next calls try to create them again.
+    Missing tables and queues are created. An outage does not prevent the start: code that needs a table meets the
+    outage there, where it is handled, and the next calls try to create the tables again.
 
     Raises
     ------
@@ -109,5 +109,5 @@ async def ready() -> Running:
 
 
 def built() -> Running | None:
-    """Return the services if they could be built; None before that, or when a setting is wrong."""
+    """Return the services if they are built; None before that, or when a setting is wrong."""
     return _process.built

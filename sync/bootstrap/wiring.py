@@ -1,4 +1,4 @@
-"""Ports and adapters put together; the only place that names both."""
+"""Connects ports and adapters; the only module that names both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """The services of this process, what its events may name, and what is done at the beginning and the end."""
+    """The services of this process, the sources that its events may name, and functions for start and end."""
 
     services: Services
     sources: Sources
@@ -41,13 +41,17 @@ class Running:
     export_files: Callable[[str], ExportFiles]
     """Opens a container of exports, by its name."""
     capabilities: Callable[[], Awaitable[Capabilities]]
-    """Asks the FHIR service what it is; `FhirUnavailable` when it is none of R4."""
+    """Requests the FHIR service's capabilities; `FhirUnavailable` when it is not an R4 service."""
     put_back: Callable[[str, str, float], Awaitable[None]]
     """Sends a message to one of the queues, by name, visible after that many seconds."""
     ensure: Callable[[], Awaitable[None]]
-    """Asks to create all tables and queues, and so shows that they are there and that we may. Idempotent."""
+    """
+    Requests the creation of all tables and queues, and so proves that they exist and access is granted.
+
+    Idempotent.
+    """
     create_missing: Callable[[], Awaitable[None]]
-    """Creates tables and queues that are missing: two requests when none is. Idempotent."""
+    """Creates missing tables and queues: two requests when none is missing. Idempotent."""
     disconnect: Callable[[], Awaitable[None]]
     """Closes all connections."""
 
@@ -74,7 +78,7 @@ class Running:
         }
 
     async def close(self) -> None:
-        """Write what was measured and not yet written, and close all connections."""
+        """Write the measurements not yet written, and close all connections."""
         with suppress(SyncError):
             await self.recorder.flush()
         await self.disconnect()
@@ -107,12 +111,12 @@ async def start(settings: Settings, *, command: bool = False) -> Running:
 
 def connect(settings: Settings, *, command: bool = False) -> Running:
     """
-    Build the services for these settings; nothing is asked of any of them yet. Needs a running event loop.
+    Build the services for these settings, without any request yet. Needs a running event loop.
 
     Parameters
     ----------
     command
-        A command uses them, perhaps with settings of its own: what it fails at raises no alert of the app.
+        Whether a command uses them, perhaps with settings of its own: its failures raise no alert of the app.
 
     Raises
     ------
