@@ -1,12 +1,12 @@
 """
-What operators do with dead letters: retry, discard, reveal names.
+Operator actions on dead letters: retry, discard, reveal names.
 
-    retry      through the ordinary queues, trusting nothing; success clears the letter, nothing else does
-    discard    takes the letter away, and keeps who did so and why
+    retry      through the ordinary queues, without shortcuts; only success clears the dead letter
+    discard    deletes the dead letter, and records who did so and why
 
-A retry only asks for another look, so it may be repeated, interrupted and run beside anything: a message more does no
-harm, and until one has succeeded the letter is still there. A letter that was discarded comes back if its subject fails
-again.
+A retry only requests another inspection, so it may be repeated, interrupted and run beside any other work: an extra
+message does no harm, and the dead letter stays until one has succeeded. A discarded dead letter comes back if its
+subject fails again.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
 from sync.protocol.dead_letters import dead_letter_message
 
 AT_ONCE = 16
-"""Letters of one command that are on their way at the same time."""
+"""Dead letters that one command processes concurrently."""
 
 PAGE = 500
-"""Letters read at a time while all of a code are retried or discarded."""
+"""Dead letters on a page while all of a code are retried or discarded."""
 
 
 class Outcome(enum.Enum):
     """Outcome for one dead letter."""
 
     ASKED = "asked"
-    """Another look is on its way; its success will clear the letter."""
+    """Another inspection is requested; its success will clear the dead letter."""
     REFUSED = "refused"
-    """The message still cannot be acted on, for the reason that its letter now gives."""
+    """The message still cannot be acted on, for the reason that its dead letter now gives."""
     NOT_KEPT = "not_kept"
-    """What a retry needs was not kept: too long, or gone."""
+    """The data for a retry were not kept: they were too long, or are gone."""
     DISCARDED = "discarded"
     CHANGED = "changed"
-    """It failed again just now: inspect it before discarding it."""
+    """It failed again just now: look into it before discarding it."""
     GONE = "gone"
-    """There is no such letter; it may have healed meanwhile."""
+    """There is no such dead letter; its subject may have succeeded meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Outcome for the selected dead letters, or with ``dry_run`` what would be tried: counts by code."""
+    """Outcome for the selected dead letters, or the retries that a ``dry_run`` predicts: counts by code."""
 
     dry_run: bool
     selected: int = 0
@@ -73,27 +73,27 @@ class Report:
     outcomes: dict[Outcome, int] = field(default_factory=dict)
 
     def of(self, outcome: Outcome) -> int:
-        """How many ended so."""
+        """Return how many had this outcome."""
         return self.outcomes.get(outcome, 0)
 
 
 async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str = "", dry_run: bool = False) -> Report:
     """
-    Ask to reinspect the subjects of these letters. Idempotent and safe to interrupt.
+    Request the inspection of these dead letters' subjects. Idempotent; may be interrupted.
 
-    The trail comes first, as for `discard`: who asked is known even if the command dies half-way.
+    The audit entry comes first, as for `discard`: the author is known even if the command dies half-way.
 
     Parameters
     ----------
     sources
-        What messages may name now; a setting corrected since is how a refused message succeeds.
+        The sources that messages may name now; a refused message succeeds once a setting is corrected.
     who
-        Who asks, for the audit trail.
+        The operator, for the audit trail.
 
     Raises
     ------
     StoreUnavailable
-        Storage did not answer; letters that were not reached are as they were.
+        Storage did not answer; dead letters that were not reached are unchanged.
     """
 
     async def act(letter: DeadLetter) -> Outcome:
@@ -107,7 +107,7 @@ async def retry(selection: Selection, sources: Sources, s: Operate, *, who: str 
 
 async def discard(selection: Selection, s: Operate, *, who: str, why: str, dry_run: bool = False) -> Report:
     """
-    Take these letters away for good; who did it, and why, stays in the audit trail. Idempotent and safe to interrupt.
+    Delete these dead letters for good; the audit trail keeps the author and the reason. Idempotent.
 
     Raises
     ------
@@ -134,7 +134,7 @@ async def _act_on_each(
     dry_run: bool,
     s: Reject,
 ) -> Report:
-    """Do it to each selected letter, a few at a time; note it once, before the first."""
+    """Perform the action on each selected dead letter, a few at a time; record it once, before the first."""
     codes: Counter[str] = Counter()
     outcomes: Counter[Outcome] = Counter()
     async for page in _selected(selection, s):
@@ -183,16 +183,16 @@ async def _retry_object(letter: DeadLetter, s: Deliver) -> Outcome:
 
 async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
     """
-    Mark before the message: the sweeper finds the study even if no message follows. One that waits, waits no longer.
+    Mark before the message: the sweeper finds the study even if no message follows. A postponed study waits no longer.
 
-    The failure that wrote its letter marked it to bypass the cached projection.
+    The failure that wrote its dead letter marked the study to bypass the cached projection.
     """
     if study is None:
         return Outcome.NOT_KEPT
     await s.dirty.mark(study, s.clock.now())
     dirty = await s.dirty.read(study)
     if dirty is not None and dirty.value.not_before is not None:
-        with suppress(StoreConflict):  # another retry is at work already
+        with suppress(StoreConflict):  # another retry is running already
             await s.dirty.postpone(replace(dirty.value, not_before=None), dirty.etag)
     await s.study_queue.enqueue(study, s.settings.quiet_period)
     return Outcome.ASKED
@@ -200,9 +200,9 @@ async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
 
 async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Deliver) -> Outcome:
     """
-    Read the message again. What can be acted on continues as messages of ours, each with a fate of its own.
+    Read the message again. Its usable changes continue as messages of ours, each with an outcome of its own.
 
-    The letter goes only when nothing of the message was refused, after the last of them was sent.
+    The dead letter is deleted only if no part of the message was refused, after the last message was sent.
     """
     letter = stored.value
     if letter.message is None:
@@ -236,9 +236,9 @@ def _read(letter: DeadLetter, sources: Sources) -> Sequence[Change | StudyRef | 
 
 async def discard_one(letter: DeadLetter, s: Operate, *, who: str, why: str) -> Outcome:
     """
-    Take one letter away, unless its subject failed again since it was read here.
+    Delete one dead letter, unless its subject failed again since it was read here.
 
-    The trail comes first: a crash in between leaves a letter to discard again, never one that just vanished.
+    The audit entry comes first: a crash in between leaves a dead letter to discard again, never an unrecorded deletion.
     """
     stored = await s.dead_letters.read(letter.kind, letter.subject)
     if stored is None:
@@ -255,7 +255,7 @@ async def discard_one(letter: DeadLetter, s: Operate, *, who: str, why: str) -> 
 
 
 async def reveal(letter: DeadLetter, s: Operate, *, who: str) -> Secrets:
-    """Return what may hold patient data, to an operator who asks for it; recorded first."""
+    """Return data that may identify a patient, to an operator who asks for it; recorded first."""
     await record_action(OperatorAction.REVEAL, s, who=who, subject=f"{letter.kind.value} {letter.subject}")
     return await secrets(letter, s)
 

@@ -25,7 +25,7 @@ def grouped(groups: Sequence[Group], count: Count) -> dict[str, Any]:
 
 
 def revealed(secrets: Secrets) -> dict[str, Any]:
-    """Return as JSON whose a letter is."""
+    """Return as JSON the subject of a dead letter."""
     study = secrets.study
     fields = {
         "object": secrets.object,

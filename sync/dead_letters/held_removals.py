@@ -1,10 +1,10 @@
 """
 Decisions of operators about removals above the ceiling: see `sync.protocol.removals`.
 
-    confirm    they are right: what is held by now is inspected again, and goes if it is still not there
-    refuse     they are wrong: what is held is dropped; FHIR keeps it until something else tells of the object
+    confirm    they are right: held objects are inspected again, and removed if they are still gone
+    refuse     they are wrong: held removals are dropped; FHIR keeps the resources until a new change of the object
 
-Both open the ceiling again, with a new window.
+Both lift the ceiling, with a new window.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from sync.ports import Operate
 from sync.protocol.removals import reset_ceiling
 
 HELD = Selection(code=RemovalHeld.code)
-"""Dead letters of the removals that are held."""
+"""Selects the dead letters of held removals."""
 
 
 async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) -> int:
     """
-    Let what is held be removed. Idempotent; interrupted, it is repeated.
+    Permit the held removals. Idempotent; if it is interrupted, repeat it.
 
-    Nothing is removed here: each object and study is inspected once more, and one that is there again stays.
+    Removes nothing itself: each object and study is inspected again, and one that is back stays.
 
     Parameters
     ----------
     sources
-        What messages may name now.
+        The sources that messages may name now.
 
     Returns
     -------
     int
-        How many are inspected again.
+        Number of objects and studies inspected again.
 
     Raises
     ------
@@ -43,7 +43,7 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     """
     _check(who, why)
     await record_action(OperatorAction.CONFIRM_REMOVALS, s, who=who, code=RemovalHeld.code, why=why)
-    # The approval first: without it, what is inspected again would be held again.
+    # The approval first: without it, a removal that is inspected again would be held again.
     await reset_ceiling(s, approve=True)
     report = await retry(HELD, sources, s, who=who)
     s.telemetry.event("removal.confirmed", dead_letters=report.selected)
@@ -52,12 +52,12 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
 
 async def refuse_removals(s: Operate, *, who: str, why: str) -> int:
     """
-    Drop what is held: nothing of it is removed. Idempotent; interrupted, it is repeated.
+    Drop the held removals: nothing is removed. Idempotent; if it is interrupted, repeat it.
 
     Returns
     -------
     int
-        How many were dropped.
+        Number of removals dropped.
 
     Raises
     ------
@@ -67,7 +67,7 @@ async def refuse_removals(s: Operate, *, who: str, why: str) -> int:
     _check(who, why)
     await record_action(OperatorAction.REFUSE_REMOVALS, s, who=who, code=RemovalHeld.code, why=why)
     report = await discard(HELD, s, who=who, why=why)
-    # The ceiling last: while it is reached, nothing of this can be removed meanwhile.
+    # The ceiling last: while it is reached, none of these can be removed meanwhile.
     await reset_ceiling(s, approve=False)
     s.telemetry.event("removal.refused", dead_letters=report.selected)
     return report.of(Outcome.DISCARDED)

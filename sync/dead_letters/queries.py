@@ -1,12 +1,12 @@
 """
-Dead letters as an operator sees them.
+Queries for dead letters, for operators.
 
-    overview   codes, how many of each, the newest            as cheap for many as for few
+    overview   codes, number and newest ones of each          as cheap for many as for few
     browse     one page of a code                             reads only that page
-    show       one letter
-    secrets    whose it is: only for an operator who asks
+    show       one dead letter
+    secrets    its subject: only for an operator who asks
 
-What can be done about them: `sync.dead_letters.actions`.
+Actions on them: `sync.dead_letters.actions`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sync.ports.operations import NEWEST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The letters of one code; ``newest`` without those that have gone since they were counted."""
+    """The dead letters of one code; ``newest`` without those deleted since they were counted."""
 
     code: str
     count: int
     hint: str = ""
-    """What can be done about them; empty when all of those that are named are gone."""
+    """The hint for operators; empty when all named dead letters are gone."""
     oldest_at: datetime | None = None
     newest: Sequence[DeadLetter] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What may hold patient data: shown only to an operator who asks for it."""
+    """Data that may identify a patient: shown only to an operator who asks for it."""
 
     object: str = field(default="", repr=False)
     """Account, container and name of the object."""
@@ -64,7 +64,7 @@ async def overview(counts: Count, s: Reject, *, newest: int = NEWEST) -> Sequenc
 
 async def _group(code: str, counts: Count, newest: int, s: Reject) -> Group:
     group = counts.groups.get(code)
-    if group is None:  # counted by a version that kept no more than the number
+    if group is None:  # counted by a version that stored only the number
         return Group(code=code, count=counts.counts[code], hint=s.caches.hints.get(code, ""))
     letters = await _there(group.newest[:newest], s)
     if code not in s.caches.hints and (read := letters or await _there(group.newest[newest:], s)):
@@ -90,7 +90,7 @@ async def show(kind: SubjectKind, subject: str, s: Reject) -> DeadLetter | None:
 
 
 async def secrets(letter: DeadLetter, s: Deliver) -> Secrets:
-    """Return what the letter's subject is, for an operator who may see patient data."""
+    """Return the subject of a dead letter, for an operator who may see patient data."""
     if letter.kind is SubjectKind.OBJECT and (locator := await locator_of(letter.subject, s)) is not None:
         ref = locator.object
         return Secrets(object=f"{ref.account}/{ref.container}/{ref.name}", study=locator.study)

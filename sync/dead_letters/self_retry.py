@@ -1,9 +1,9 @@
 """
 Dead letters that are retried automatically: those of outages that ended an attempt, and held removals.
 
-A walk dead-letters an object that keeps failing and continues; yet the cause may be a gateway. So these objects are
-inspected again, with a delay that doubles; only success clears them. An object that still waits in a queue writes its
-dead letter again at each attempt, and so is never due here.
+A walk dead-letters an object that keeps failing and continues, but the cause may be a gateway. So these objects are
+inspected again, with a delay that doubles; only success clears them. An object that is still in a queue writes its dead
+letter again at each attempt, and so is never due here.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ CODES = (
     *("source.throttled", "source.unavailable", "poison.object", "poison.study"),
     *(f"store.{name}" for name in ("contention", "forbidden", "garbled", "gateway", "unavailable")),
 )
-"""Codes of conditions that pass; an object or study that met one is tried again by itself."""
+"""Codes of conditions that pass; their objects and studies are retried automatically."""
 
 CURSOR = "dead-letters.retried"
 """Row of table ``cursors``: code -> where its next page begins."""
 
 FIRST_DELAY = timedelta(minutes=20)
-"""Longer than anything in a queue waits between two tries; doubles with each attempt."""
+"""Longer than any delay between two attempts in a queue; doubles with each attempt."""
 
 LONGEST_DELAY = timedelta(hours=6)
 
@@ -53,12 +53,12 @@ def is_due(letter: DeadLetter, now: datetime) -> bool:
 
 async def retry_passing(sources: Sources, s: Operate) -> int:
     """
-    Reinspect what is due, a page of each code; lift the ceiling on removals if nothing is held. Idempotent.
+    Reinspect due objects and studies, a page of each code; lift the ceiling if no removal is held. Idempotent.
 
     Returns
     -------
     int
-        How many were asked for.
+        Number of inspections requested.
     """
     cursor = await s.cursors.read(CURSOR)
     at = cursor.value.advanced_at if cursor is not None else None
@@ -73,7 +73,7 @@ async def retry_passing(sources: Sources, s: Operate) -> int:
             page = await s.dead_letters.page(code=code, limit=PAGE, token=tokens.get(code))
             for letter in page.letters:
                 if is_due(letter, s.clock.now()):
-                    # The message before the position: a crash in between asks for it twice, which is idempotent.
+                    # The message before the position: after a crash in between it is sent twice, which is idempotent.
                     await retry_one(letter, sources, s)
                     requeued += 1
             if page.token:
