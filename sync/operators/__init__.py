@@ -1,1 +1,1 @@
-"""What operators may do: access, the pause of projection, walks, and the audit trail."""
+"""Operator actions: access, the pause of projection, walks, and the audit trail."""

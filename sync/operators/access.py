@@ -1,17 +1,17 @@
 """
-Who calls an HTTP function, and whether they may change anything. Pure: headers and settings in, a `Caller` out.
+Determines who calls an HTTP function, and whether they may change data. Pure: headers and settings in, `Caller` out.
 
     headers ──> caller_of ──> Caller(kind, name, may_operate)        for pages: show the buttons or not
             ──> operator_of ──> Caller, or AccessRefused             for everything that acts
 
-The host has checked the function key before we run; here is what comes on top. With ``DICOM_SYNC_OPERATORS`` = ``none``
-no one may act; with ``key`` the key is enough, and the caller says who it is; with ``entra`` App Service authentication
-says it, in a header that the front end sets and that it removes from requests that bring one of their own. Where no
-such front end stands before us the header proves nothing: any holder of the key could send it, and a container or a pod
-gets no front end. So the role counts only where App Service says ``WEBSITE_AUTH_ENABLED=True``; unset means no.
+The host checks the function key before this code runs. With ``DICOM_SYNC_OPERATORS`` = ``none`` no caller may act; with
+``key`` the key is enough, and callers state their own name; with ``entra`` App Service authentication states it, in a
+header that the front end sets and removes from incoming requests. Without such a front end, as in a container or a pod,
+the header proves nothing: any holder of the key could send it. So the role counts only if App Service sets
+``WEBSITE_AUTH_ENABLED=True``; unset means no.
 
-A browser carries its session, or the key that stands in the address of its page, to us from any site that asks it to.
-So whatever acts must come from our own pages, or from no browser at all: see `operator_of`.
+Any site can make a browser send us requests with its session, or with the key in the address of a page. So a request
+that acts must come from our own pages, or not from a browser: see `operator_of`.
 
 Sources: Azure App Service, "Work with user identities in Azure App Service authentication" (client principal) and
 "Environment variables and app settings" (``WEBSITE_AUTH_*``); W3C "Fetch Metadata Request Headers"; RFC 6454 (Origin).
@@ -30,7 +30,7 @@ from sync.config import Settings
 from sync.errors import AccessRefused
 
 OPERATOR_HEADER = "X-DICOM-Sync-Operator"
-"""By which a holder of the key says who acts; kept with what was done."""
+"""Header in which a holder of the key states a name; recorded with the action."""
 
 ROLE = "operator"
 """App role, in the claims of type ``roles``, whose members may act in mode ``entra``."""
@@ -51,7 +51,7 @@ _NAME_CLAIMS = (
     "azp",
 )
 """
-The first of these that is there names the caller; an application has only the last two.
+The first of these claims that is present names the caller; an application has only the last two.
 
 App Service gives some claims longer names than the token does, and which ones depends on its setting
 ``WEBSITE_AUTH_USE_LEGACY_CLAIMS``; ``preferred_username`` and ``name`` keep theirs.
@@ -77,14 +77,14 @@ class Caller:
 
 def caller_of(headers: Mapping[str, str], settings: Settings, *, says: str = "") -> Caller:
     """
-    Return the caller. Whatever the headers hold, it never raises: what cannot be understood gives a reader.
+    Return the caller. Never raises, whatever the headers hold: unintelligible headers give a reader.
 
     Parameters
     ----------
     headers
         Of the request; the case of their names does not matter.
     says
-        Who the caller says it is, in a field of a form or body; in mode ``key`` the header `OPERATOR_HEADER` wins.
+        The name that the caller states in a field of a form or body; in mode ``key`` the header `OPERATOR_HEADER` wins.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     if settings.operators == "key":
@@ -103,7 +103,7 @@ class SignedIn:
 
 
 def signed_in(headers: Mapping[str, str], settings: Settings) -> SignedIn | None:
-    """Return who is signed in; None unless App Service vouches for it, whatever the headers hold. Never raises."""
+    """Return who is signed in; None unless App Service vouches for the headers. Never raises."""
     if not settings.signs_in:
         return None
     values = {name.lower(): value for name, value in headers.items()}
@@ -128,7 +128,7 @@ def operator_of(headers: Mapping[str, str], settings: Settings, *, says: str = "
     ------
     AccessRefused
         ``access.cross_site``: a browser sends this for a page that is not ours. ``access.not_operator``: the caller may
-        only look.
+        only read.
     """
     if not is_same_site(headers):
         hint = "Act from the dashboard itself, or without a browser."
@@ -139,7 +139,7 @@ def operator_of(headers: Mapping[str, str], settings: Settings, *, says: str = "
 
 
 def refuse_readers(caller: Caller, settings: Settings) -> None:
-    """Raise `AccessRefused` when the caller may only look."""
+    """Raise `AccessRefused` when the caller may only read."""
     if not caller.may_operate:
         raise AccessRefused(f"operators: {settings.operators}")
 
@@ -148,8 +148,8 @@ def is_same_site(named: Mapping[str, str]) -> bool:
     """
     Whether the request was sent by a page of ours, not by another site.
 
-    Every browser of today says where a request comes from, and no page can make it lie. Older ones, and those that
-    speak plain HTTP to another machine, send an ``Origin`` with every POST; programs send neither.
+    Every current browser states where a request comes from, and no page can forge that. Older browsers, and those that
+    use plain HTTP to another machine, send an ``Origin`` with every POST; programs send neither.
     """
     headers = {name.lower(): value for name, value in named.items()}
     if (site := headers.get("sec-fetch-site")) is not None:
@@ -173,7 +173,7 @@ def _signed_in(header: str) -> Caller:
 
 
 def _claims(header: str) -> Iterator[tuple[str, str]]:
-    """Yield type and value of each claim; nothing when the header is not what App Service sends."""
+    """Yield type and value of each claim; nothing when the header does not have App Service's form."""
     if len(header) > _LONGEST_PRINCIPAL:
         return
     try:
@@ -188,5 +188,5 @@ def _claims(header: str) -> Iterator[tuple[str, str]]:
 
 
 def _name(text: str) -> str:
-    """Return what can be shown and logged of a name: one line, nothing that turns the writing direction."""
+    """Return a name that can be shown and logged: one line, without characters that change the writing direction."""
     return "".join(character for character in text if character.isprintable()).strip()[:_LONGEST_NAME]

@@ -2,8 +2,8 @@
 The audit trail: who did what, to which subject, and why.
 
 Every operator action, from HTTP, the dashboard or the command line, is recorded by `record_action` under one name. The
-function that performs an action records it, so that no way to call it is unrecorded; the entry is written before the
-act, so that an act that a crash interrupts is never without its author.
+function that performs an action records it, so that no path to it is unrecorded. The entry is written before the
+action, so that the author is known even if a crash interrupts the action.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sync.ports import Audited
 
 
 class OperatorAction(enum.StrEnum):
-    """What operators do; the values are column ``action`` of table ``audit``."""
+    """Actions of operators; the values are stored in column ``action`` of table ``audit``."""
 
     RETRY = "dead-letters.retry"
     DISCARD = "dead-letters.discard"

@@ -22,7 +22,7 @@ PROJECTION = "control.projection"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Since when nothing is projected, who said so, and why. Aware UTC."""
+    """When projection was paused, by whom, and why. Aware UTC."""
 
     since: Timestamp
     who: str = ""
@@ -39,7 +39,7 @@ async def projection_pause(s: Jobs) -> Pause | None:
 
 
 def pause_of(cursor: Cursor | None) -> Pause | None:
-    """Return the pause that the row tells of; None when there is none."""
+    """Return the pause in a row; None when there is none."""
     if cursor is None or not cursor.position:
         return None
     return _PAUSE.read(cursor.position, row=PROJECTION)
@@ -47,7 +47,7 @@ def pause_of(cursor: Cursor | None) -> Pause | None:
 
 async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
     """
-    Hold projection back from now on; what is being written is finished. Idempotent: the first pause counts.
+    Pause projection from now on; running writes are finished. Idempotent: the first pause counts.
 
     Raises
     ------
@@ -64,12 +64,12 @@ async def pause_projection(s: Control, *, who: str, why: str) -> Pause:
         s.telemetry.event("projection.paused")
         return paused
 
-    # Of two at once the second finds the row there, reads again, and the first pause counts.
+    # Of two simultaneous calls the second finds the row, reads again, and the first pause counts.
     return await retry_on_conflict(pause, subject="the pause")
 
 
 async def resume_projection(s: Control, *, who: str) -> None:
-    """Let projection continue; the next sweep wakes what waits. Idempotent."""
+    """Let projection continue; the next sweep wakes the waiting studies. Idempotent."""
     await record_action(OperatorAction.RESUME, s, who=who, subject=PROJECTION)
     await s.cursors.delete(PROJECTION)
     s.telemetry.event("projection.resumed")

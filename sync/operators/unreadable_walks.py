@@ -23,7 +23,7 @@ REMEDY = "Let the version that wrote it end the walk, or cancel it, and begin it
 
 
 def unreadable_on(board: Board) -> list[UnreadableWalk]:
-    """List walks of which no readable row tells, one entry each: the walk's own row, or else its first slice. Pure."""
+    """List walks without a readable row, one entry each: the walk's own row, or else its first slice. Pure."""
     readable = {row.run for row in board.walks.values()}
     runs = sorted({one.run for one in board.unreadable} - readable)
     return [board.unreadable_of(run)[0] for run in runs]
@@ -36,7 +36,7 @@ def unreadable_as_json(walk: UnreadableWalk, *, state: str = UNREADABLE) -> dict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controlled:
-    """What a deed did: whether it changed anything, and the walk as it is now, or as it was where it was unreadable."""
+    """The result of an action: whether it changed anything, and the walk as it is now, or as it was if unreadable."""
 
     changed: bool
     walk: WalkProgress | UnreadableWalk
@@ -57,14 +57,14 @@ class Controlled:
 
 async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Controlled:
     """
-    Pause, resume or cancel the walk of an id as operators see it. Idempotent.
+    Pause, resume or cancel the walk with this id. Idempotent.
 
     An unreadable walk can only be cancelled: its row is emptied and its slices are deleted.
 
     Raises
     ------
     RequestRefused
-        There is none, or it is unreadable and is not to be cancelled.
+        There is no such walk, or it is unreadable and the action is not a cancel.
     """
     board = await read_board(s)
     unreadable = next((walk for walk in unreadable_on(board) if walk.run == walk_id), None)
@@ -76,7 +76,8 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
     if deed is not Deed.CANCEL:
         raise RequestRefused("this version does not understand the walk", code="store.unreadable", hint=REMEDY)
     await record_action(deed.action, s, who=who, subject=unreadable.name)
-    # The walk's row before its slices: a crash in between leaves slices of no walk, which are listed and cancelled too.
+    # The walk's row before its slices: a crash in between leaves slices without a walk, which are listed and cancelled
+    # too.
     changed = unreadable.is_slice or await empty_unreadable(unreadable.name, s)
     board = await read_board(s)
     await remove_leftovers(board, s)

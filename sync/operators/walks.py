@@ -1,8 +1,8 @@
 """
 Operator actions on walks: begin, pause, resume, cancel. Each is recorded before it is done.
 
-A walk that is paused keeps what it did, and its workers stop within seconds. One that is cancelled is over: begun
-again, it begins at its beginning, and finds what it did before as known.
+A paused walk keeps its progress, and its workers stop within seconds. A cancelled walk is over: a new one starts from
+the beginning, and finds the objects that were done before unchanged.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from sync.protocol.walk_states import change_state, delete_unreadable_slices, re
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWalk:
     """
-    What is asked for.
+    A request to begin a walk.
 
-    ``name`` is that of its cursor, the same for equal requests, so that asking twice begins one. The audit trail names
-    it, unless there is a ``subject``, so neither holds a prefix or a UID; ``why`` is for it too. ``unit`` is what sizes
-    of slices count.
+    ``name`` is the name of its cursor, the same for equal requests, so that asking twice begins one walk. The audit
+    trail records the name, or ``subject`` if given; neither holds a prefix or a UID. ``why`` is its reason there.
+    ``unit`` is the unit of slice sizes.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NewWalk:
 
 
 class Deed(enum.Enum):
-    """What may be done with a walk that is not over: the states it is for, and what is recorded."""
+    """An action on a walk that is not over: the states that it applies to, and its audit entry."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -61,7 +61,7 @@ class Deed(enum.Enum):
 
     @property
     def states(self) -> Mapping[WalkState, WalkState]:
-        """From which state into which."""
+        """States before -> state after."""
         return {
             Deed.PAUSE: {WalkState.RUNNING: WalkState.PAUSED},
             Deed.RESUME: {WalkState.PAUSED: WalkState.RUNNING},
@@ -70,7 +70,7 @@ class Deed(enum.Enum):
 
     @property
     def action(self) -> OperatorAction:
-        """Entry of the audit trail."""
+        """Action in the audit trail."""
         return {
             Deed.PAUSE: OperatorAction.WALK_PAUSE,
             Deed.RESUME: OperatorAction.WALK_RESUME,
@@ -80,15 +80,15 @@ class Deed(enum.Enum):
 
 async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
     """
-    Begin a walk for all workers. Idempotent: one that runs continues, one that is paused is resumed.
+    Begin a walk for all workers. Idempotent: a running walk continues, a paused one is resumed.
 
-    A rate that is given replaces that of a walk that runs. Slices of such a walk that may have grown are worked on once
-    more, so that it covers what changed until now.
+    A given rate replaces that of a running walk. Slices of such a walk that may have grown are reopened, so that it
+    covers changes until now.
 
     Returns
     -------
     bool
-        False when it is under way already.
+        False when it is running already.
     """
 
     async def begin() -> bool:
@@ -117,7 +117,7 @@ async def begin_walk(asked: NewWalk, s: Control, *, who: str) -> bool:
 
 async def _go_on(before: WalkRow, stored: Stored[Cursor] | None, asked: NewWalk, s: Control, *, who: str) -> None:
     await reopen_growing(before, s)
-    # After the slices: who finds them done and has not seen this write does not end the walk.
+    # After the slices: a worker that finds them done and has not seen this write must not end the walk.
     rate = asked.rate if asked.rate is not None else before.rate
     await write_walk(replace(before, rate=rate, asked=before.asked + 1), stored, s)
     if before.state is WalkState.PAUSED:
@@ -125,19 +125,19 @@ async def _go_on(before: WalkRow, stored: Stored[Cursor] | None, asked: NewWalk,
 
 
 async def call_worker(s: CallWorkers) -> None:
-    """Have a function begin at once with what was asked for; if this fails, the timer does so within half a minute."""
+    """Call a worker to begin at once; if this fails, the timer does so within half a minute."""
     with suppress(SyncError):
         await s.slice_queue.call()
 
 
 async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
     """
-    Pause, resume or cancel a walk. Idempotent. What is cancelled leaves no slices, unreadable ones included.
+    Pause, resume or cancel a walk. Idempotent. A cancelled walk leaves no slices, not even unreadable ones.
 
     Returns
     -------
     bool
-        Whether it changed anything: not where the walk is over, or as wanted.
+        Whether the call changed the walk: False when it is over, or in the desired state already.
     """
     await record_action(deed.action, s, who=who, subject=name)
     changed = await change_state(name, deed.states, s)
@@ -152,7 +152,7 @@ async def control_walk(name: str, deed: Deed, s: Control, *, who: str) -> bool:
 
 
 def as_json(progress: WalkProgress) -> dict[str, object]:
-    """Return a walk as operators see it: how far it is, and who helps; no token, no prefix."""
+    """Return a walk as operators see it: its progress and workers, without token or prefix."""
     row = progress.row
     return {
         "id": row.id,
@@ -175,12 +175,12 @@ def as_json(progress: WalkProgress) -> dict[str, object]:
 
 def named_walk(walk_id: str, board: Board) -> WalkRow:
     """
-    Return the walk of an id as operators see it. Pure.
+    Return the walk with this id as operators see it. Pure.
 
     Raises
     ------
     RequestRefused
-        There is none.
+        There is no such walk.
     """
     for row in board.walks.values():
         if row.id == walk_id:
@@ -191,13 +191,13 @@ def named_walk(walk_id: str, board: Board) -> WalkRow:
 
 
 async def read_progress(name: str, s: Jobs) -> WalkProgress:
-    """Return how far the walk of that name is; there must be one. Only reads."""
+    """Return the progress of the walk of that name, which must exist. Only reads."""
     board = await read_board(s)
     return board.progress(board.walks[name], s.clock.now())
 
 
 def title_of(row: WalkRow) -> str:
-    """Say in a few words what a walk does: its kind, whether it repairs and, if it has one, its container."""
+    """Return a short title of a walk: its kind, whether it repairs and, if it has one, its container."""
     repairs = "with repair" if row.asked_for.repair else ""
     return " ".join(filter(None, (row.what, repairs, row.asked_for.container)))
 
