@@ -17,14 +17,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from local import demo as demonstration
 from local.browser import ensure_chromium
 from local.claimed_files import claimed
 from local.helm import ensure_helm
@@ -32,10 +31,11 @@ from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.orthanc import ensure_installed, orthanc_server
 from local.processes import StartError
-from local.settings_file import settings_file
-from local.storage_events import Disorder
-from local.world import Plan, World, world
 from sync.words import counted
+
+if TYPE_CHECKING:
+    from local.visits import Visit
+    from local.world import Plan, World
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The world on one machine.")
 
@@ -59,10 +59,6 @@ Lost = Annotated[
 ]
 Once = Annotated[bool, typer.Option("--once", help="print the summary as one JSON line and end")]
 
-Visit = Callable[[World, Path], Coroutine[Any, Any, int | None]]
-"""What is done in a world, given its file of settings; returns the exit status, or None to stay."""
-
-_INTERRUPTED = 130
 LOG, UP_LOG = CACHE / "demo.log", CACHE / "up.log"
 _FORM = "%(name)s: %(message)s"
 
@@ -70,28 +66,35 @@ _FORM = "%(name)s: %(message)s"
 @app.command()
 def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents", lose_events: Lost = 0.0) -> None:
     """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
+    from local.storage_events import Disorder  # noqa: PLC0415  # as below
+    from local.visits import announce  # noqa: PLC0415  # what a world is made of takes a moment
+    from local.world import Plan  # noqa: PLC0415  # as above
+
     plan = Plan(fhir=fhir, port=port, schema=events, disorder=Disorder(drop=lose_events))
     if not sys.stderr.isatty():
         log = LogStream(sys.stderr.fileno())
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
-        _run(plan, log.write, _announce)
+        _run(plan, log.write, announce)
     # A terminal that every log line goes to cannot be read: it gets one line of its own.
     print("starting storage, FHIR and functions", file=sys.stderr)
     with claimed(UP_LOG) as (path, file):
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=file)
 
-        async def announce(running: World, settings: Path) -> int | None:
-            await _announce(running, settings)
+        async def announce_and_say(running: World, settings: Path) -> int | None:
+            await announce(running, settings)
             where = f"settings for another terminal: . {_shown(settings)}; log: {_shown(path)}"
             print(f"running; {where}; Ctrl-C ends it", file=sys.stderr)
             return None
 
-        _run(plan, file.write, announce)
+        _run(plan, file.write, announce_and_say)
 
 
 @app.command()
 def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None:
     """Start everything, upload sample studies, show their outcome, stay until Ctrl-C."""
+    from local import demo as demonstration  # noqa: PLC0415  # pydicom, httpx and rich take a moment
+    from local.world import Plan  # noqa: PLC0415  # as above
+
     with claimed(LOG) as (path, log):
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
         show = demonstration.Demonstration(once=once, log=_shown(path))
@@ -122,7 +125,7 @@ def run_orthanc() -> None:
 @app.command()
 def samples(folder: Annotated[Path, typer.Argument(help="made if missing", file_okay=False)]) -> None:
     """Write the sample files of the demo into a folder."""
-    from local.blobs import write_samples  # noqa: PLC0415  # pydicom takes a moment
+    from local.samples import write_samples  # noqa: PLC0415  # pydicom takes a moment
 
     with _ending_in_a_line():
         print(counted(write_samples(folder), "file"))
@@ -145,7 +148,7 @@ def clinical(
 @app.command()
 def upload(paths: Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]) -> None:
     """Upload files into the world that AzureWebJobsStorage names; a file of the same name is overwritten."""
-    from local import blobs  # noqa: PLC0415  # pydicom takes a moment
+    from local import blobs  # noqa: PLC0415  # the library of Azure takes a moment
 
     with _ending_in_a_line():
         print(f"{blobs.upload(paths)} uploaded")
@@ -154,7 +157,7 @@ def upload(paths: Annotated[list[Path], typer.Argument(help="files, or folders o
 @app.command()
 def delete(names: Annotated[list[str], typer.Argument(help="names as they were uploaded")]) -> None:
     """Delete files from the world that AzureWebJobsStorage names."""
-    from local import blobs  # noqa: PLC0415  # pydicom takes a moment
+    from local import blobs  # noqa: PLC0415  # the library of Azure takes a moment
 
     with _ending_in_a_line():
         deleted, missing = blobs.delete(names)
@@ -215,48 +218,11 @@ def _shown(path: Path) -> Path:
     return Path(os.path.relpath(path))
 
 
-async def _announce(running: World, _: Path) -> int | None:
-    print(running.addresses.line(), flush=True)
-    return None
-
-
 def _run(plan: Plan, log: Callable[[str], object], visit: Visit) -> NoReturn:
+    from local.visits import visiting  # noqa: PLC0415  # what a world is made of takes a moment
+
     with _ending_in_a_line():
-        raise SystemExit(asyncio.run(_visit(plan, log, visit)))
-
-
-async def _visit(plan: Plan, log: Callable[[str], object], visit: Visit) -> int:
-    """Run the world around a visit to it, and on to a signal if the visit wants to stay."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # While servers start there is nothing to stop in good order; they end with us.
-        loop.add_signal_handler(number, os._exit, _INTERRUPTED)
-    async with world(plan, log) as running:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop.set)
-        with settings_file(running.addresses) as settings:
-            return await _stay(running, settings, visit, stop)
-
-
-async def _stay(running: World, settings: Path, visit: Visit, stop: asyncio.Event) -> int:
-    visiting = asyncio.create_task(visit(running, settings))
-    stopped = asyncio.create_task(stop.wait())
-    died = asyncio.create_task(running.until_a_part_ends())
-    try:
-        await asyncio.wait({visiting, stopped, died}, return_when=asyncio.FIRST_COMPLETED)
-        if visiting.done():
-            status = visiting.result()
-            if status is not None:
-                return status
-            await asyncio.wait({stopped, died}, return_when=asyncio.FIRST_COMPLETED)
-        if died.done():
-            print(f"{died.result()} ended unexpectedly", file=sys.stderr)
-            return 1
-        return 0 if visiting.done() else _INTERRUPTED
-    finally:
-        for task in (visiting, stopped, died):
-            task.cancel()
+        raise SystemExit(asyncio.run(visiting(plan, log, visit)))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local.processes import StartError
-from local.samples import samples
-from local.world import source_containers
 from sync.adapters.azure.errors import what
 from sync.config import STATE
 
@@ -72,15 +70,10 @@ def delete(names: Iterable[str]) -> tuple[int, dict[str, str]]:
     return count, {name: next(iter(difflib.get_close_matches(name, there, n=1)), "") for name in missing}
 
 
-def write_samples(folder: Path) -> int:
-    """Write the files that the demo uploads into a folder, under the same names; return how many."""
-    count = 0
-    for sample in samples():
-        path = folder / sample.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(sample.content)
-        count += 1
-    return count
+def source_containers() -> list[str]:
+    """Return the containers that the environment names; the first is where files are put."""
+    named = os.environ.get("DICOM_SYNC_CONTAINERS", "").split(",")
+    return [name.strip() for name in named if name.strip()] or ["dicom"]
 
 
 def _named(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:

@@ -212,3 +212,14 @@ def _bytes_of(header: Dataset) -> bytes:
     out = io.BytesIO()
     header.save_as(out)
     return out.getvalue()
+
+
+def write_samples(folder: Path) -> int:
+    """Write the files that the demo uploads into a folder, under the same names; return how many."""
+    count = 0
+    for sample in samples():
+        path = folder / sample.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.content)
+        count += 1
+    return count

@@ -26,6 +26,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.azurite import azurite
+from local.blobs import source_containers
 from local.fhir_embedded import FhirServer, embedded_fhir_server
 from local.processes import running
 from local.storage_events import Disorder, Schema, StorageEvents
@@ -143,12 +144,6 @@ async def world(plan: Plan, log: Callable[[str], object]) -> AsyncIterator[World
         )
         parts = {"the storage": storage.ended, "the FHIR server": fhir.ended, "the delivery of events": events.ended}
         yield World(addresses, events, host, parts)
-
-
-def source_containers() -> list[str]:
-    """Return the containers that the environment names; the first is where files are put."""
-    named = os.environ.get("DICOM_SYNC_CONTAINERS", "").split(",")
-    return [name.strip() for name in named if name.strip()] or ["dicom"]
 
 
 def _environment(connection: str, fhir: str, containers: Sequence[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from local.__main__ import _announce, _visit
+from local.visits import announce, visiting
 from local.world import Plan
 
 
@@ -12,4 +12,4 @@ def host(port):
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_visit(Plan(host=host), sys.stderr.write, _announce)))
+    sys.exit(asyncio.run(visiting(Plan(host=host), sys.stderr.write, announce)))
