@@ -2,7 +2,7 @@
 A private Azurite: blob, queue and table storage in memory, on free ports; it stops with the process that started it.
 
 Azurite takes port 0 for each service and prints the ports it got, so no port is guessed and any number may run at once.
-Its access log, one line per request, goes to a callback: `local.storage_events` makes events of it.
+Its access log, one line per request to blobs, goes to a callback: `local.storage_events` makes events of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully lis
 _SERVICES = ("Blob", "Queue", "Table")
 REMOVING = SOURCES / "removing.cjs"
 """Removes from Azurite's collections without sorting all of their indices."""
+
+LEAN = SOURCES / "lean.cjs"
+"""Keeps requests to queues and tables out of the access log, and a library of telemetry out of the process."""
 
 _IDLE_SECONDS = 120
 """How long an idle connection stays open. Azurite's own 5 s are less than the 15 for which clients keep theirs."""
@@ -52,7 +55,7 @@ def azurite(
     on_line
         Called with each line of the access log, from a thread of our own; without it the log is not even written.
     as_shipped
-        Leave it as slow with many messages as it is (ADR 0058).
+        Leave it as slow with many messages as it is (ADR 0058), with its log of all requests.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def azurite(
     where = ["--location", str(folder)] if folder else ["--inMemoryPersistence"]
     manners = ["--disableTelemetry", "--skipApiVersionCheck", *([] if on_line else ["--silent"])]
     script = ensure_packages() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    command = leashed(script, *ports, *where, *manners, before=[] if as_shipped else [REMOVING])
+    command = leashed(script, *ports, *where, *manners, before=[] if as_shipped else [REMOVING, LEAN])
     with running(command, name="Azurite", ready=_Endpoints(), on_line=on_line) as child:
         yield Azurite(child.announced, child.pid, lambda: child.ended)
 

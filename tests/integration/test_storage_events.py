@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 
 import pytest
+from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob import BlobBlock, ContainerClient
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueClient
@@ -78,6 +79,18 @@ async def until(true, seconds=10):
 def changes(events, container):
     allowed = Sources(account=ACCOUNT, containers=frozenset([container.container_name]))
     return [change for event in events for change in parse_message(json.dumps(event), allowed)]
+
+
+async def test_the_log_names_requests_to_blobs_alone(logged):
+    lines = []
+    async with world(logged) as (container, events, queue):
+        logged[1].reader = lambda line: (lines.append(line), events.feed(line))
+        await queue.send_message("to a queue")
+        async with TableServiceClient.from_connection_string(logged[0]) as tables:
+            await tables.create_table(container.container_name)
+        await container.upload_blob("a.dcm", b"x")
+        await until(lambda: any("/a.dcm" in line for line in lines))
+    assert {line.split('"')[1].split()[1].split("/")[2].split("?")[0] for line in lines} == {container.container_name}
 
 
 @pytest.mark.parametrize("schema", ["cloudevents", "eventgrid"])
