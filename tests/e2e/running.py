@@ -25,7 +25,7 @@ from azure.storage.queue import QueueClient
 
 from sync.model import ObjectRef
 from tests import emitted, waiting
-from tests.waiting import PATIENCE, deadline, longer
+from tests.waiting import PATIENCE, deadline
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,13 @@ HOLD = 1.2
 """Seconds that ``idle`` must last to be believed: an upload's event is on its way for a moment, here as on Azure."""
 
 LOOK = 0.15
+
+LEAST, SHARE, MOST = 0.3, 0.15, 3.0
+"""
+Pause between two looks at a status that is not idle: seconds at least, share of the time waited, seconds at most.
+
+A look costs the world a dozen storage requests, which are 70 ms of processor time: as much as three instances.
+"""
 
 WRITTEN = ("Device", "DiagnosticReport", "DocumentReference", "Endpoint", "ImagingStudy", "Observation", "Patient")
 """Types of what the sync writes."""
@@ -114,17 +121,17 @@ class World:
 
     def settle(self, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until the status has been idle for `HOLD` seconds without a break; return it."""
-        end, pause = deadline(seconds), LOOK
+        began, end = time.monotonic(), deadline(seconds)
         idle_since, said = None, {}
         while idle_since is None or time.monotonic() - idle_since < HOLD:
             try:
                 said = self.status()
             except httpx.HTTPError as problem:  # the host is being started again
                 said = {"idle": False, "problem": type(problem).__name__}
-            idle_since = (idle_since or time.monotonic()) if said["idle"] else None
-            assert time.monotonic() < end, f"not idle after {PATIENCE * seconds:.0f} s: {said}"
-            pause = LOOK if said["idle"] else longer(pause, LOOK)  # a status costs the world a dozen requests
-            time.sleep(pause)
+            now = time.monotonic()
+            idle_since = (idle_since or now) if said["idle"] else None
+            assert now < end, f"not idle after {PATIENCE * seconds:.0f} s: {said}"
+            time.sleep(HOLD / 2 if said["idle"] else min(max(LEAST, SHARE * (now - began)), MOST))
         return said
 
     def kill_host(self) -> None:
