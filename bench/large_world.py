@@ -82,7 +82,7 @@ CODES = {
 }
 """Code -> whose letters, and its share in a hundred: one code has thousands, another a handful."""
 
-_AT_ONCE, _TRIES = 48, 5
+_AT_ONCE, _TRIES, _ROUNDS = 48, 5, 200
 _BUNDLE = 500
 LETTERS = "deadletters"
 MODALITIES = ("CT", "MR", "US")
@@ -100,6 +100,7 @@ class Size:
     objects: int = 3000
     """Of the largest study, which is number 0."""
     drifts: int = 400
+    audits: int = 500
     replays: int = 30
     workers: int = 3
     minutes: int = 24 * 60
@@ -299,7 +300,7 @@ def _rest(size: Size, s: Services, now: datetime) -> Iterable[Work]:
         start = now - timedelta(days=number + 2)
         row = _replay(ReplayRequest(source="blob", start=start), {"synced": 100 * number}, now)
         yield partial(s.cursors.write, Cursor(name=row.name, position=row.position, advanced_at=now), None)
-    for number in range(500):
+    for number in range(size.audits):
         action = "dead-letters.retry"
         yield partial(
             s.audit.add, AuditEntry(at=now - timedelta(hours=number), who="Ada", action=action, subject=f"{number}")
@@ -363,10 +364,11 @@ def _minute() -> Measurements:
 
 
 async def _count(s: Services) -> None:
-    """Count as the timer does, until every table was counted to its end."""
-    while True:
+    """Count as the timer does, until every table was counted to its end: ten rounds or so, whatever its size."""
+    for _ in range(_ROUNDS):
         await store_counts(s)
         cursors = [await s.cursors.read(f"count:{table.value}") for table in Counted]
         stored = [stored_count(row.value if row is not None else None) for row in cursors]
         if all(count.kept is not None and count.walk is None for count in stored):
             return
+    raise BenchError(f"after {_ROUNDS} rounds a table of the large world is not counted to its end")
