@@ -52,8 +52,16 @@ PATIENT_SYSTEM = "urn:dicom-fhir-sync:patient-id"
 SOURCES = Sources(account="memory", containers=frozenset({"dicom"}))
 
 
-def dicom(*, study: str = "2.25.1", series: str = "2.25.10", sop: str = "2.25.100", **attributes: Any) -> bytes:
-    """A CT header; attributes by DICOM keyword, None leaves one of the defaults out."""
+def dicom(**given: Any) -> bytes:
+    """A CT header; attributes by DICOM keyword, None leaves one of the defaults out; equal ones are written once."""
+    try:
+        return _dicom(**given)
+    except TypeError:  # some values have no hash
+        return _dicom.__wrapped__(**given)
+
+
+@lru_cache(maxsize=2_000, typed=True)
+def _dicom(*, study: str = "2.25.1", series: str = "2.25.10", sop: str = "2.25.100", **attributes: Any) -> bytes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, sop
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

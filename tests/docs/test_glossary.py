@@ -67,20 +67,25 @@ def test_one_module_knows_how_english_counts():
 EMPTY = frozenset({"each", "found"})
 """Names that say that there is something, not what it is."""
 
+_SPELLED = re.compile(rf"\b_*(?:{'|'.join(EMPTY)})\b")
+"""Only a file that spells one can have one: most need no parsing."""
+
 NAMED = ("sync", "insights", "local", "scripts", "bench", "tests", "function_app.py")
 
 
 def empty_names(source: str) -> Iterator[tuple[int, str]]:
     """Give line and name of each variable, parameter and function that is called so; fields of classes may be."""
-    tree = ast.parse(source)
+    if not _SPELLED.search(source):
+        return
+    nodes = list(ast.walk(ast.parse(source)))
     fields = {
         id(statement.target)
-        for kind in ast.walk(tree)
+        for kind in nodes
         if isinstance(kind, ast.ClassDef)
         for statement in kind.body
         if isinstance(statement, ast.AnnAssign)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Store()) if id(node) not in fields:
                 pass

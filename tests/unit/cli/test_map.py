@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sync.cli import app
 from sync.mapping.names import human_names
 from sync.mapping.values import Findings
-from tests.headers import not_in_quick_check
+from tests.headers import whole_corpus
 
 DATA = Path(os.environ.get("DICOM_SYNC_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data" / "dicom"))
 
@@ -203,7 +203,7 @@ def test_all_files_of_the_wheel_are_mapped_or_rejected():
     assert codes <= {"header.not_dicom", "header.missing_identity", "header.dicomdir", "header.truncated"}
 
 
-@not_in_quick_check
+@whole_corpus
 @pytest.mark.skipif(
     not DATA.is_dir(), reason="the collection of odd files is not on this machine (DICOM_SYNC_TEST_DATA)"
 )

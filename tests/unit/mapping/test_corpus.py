@@ -13,7 +13,7 @@ from sync.mapping.resource import canonical
 from sync.model import LedgerRow, ObjectRef
 from tests.headers import not_in_quick_check, real_files
 
-pytestmark = not_in_quick_check
+pytestmark = [not_in_quick_check, pytest.mark.no_cover]
 
 SETTINGS = [
     MappingSettings(),

@@ -12,7 +12,7 @@ from sync.dicom.header import parse_header, read_json
 from sync.errors import UnreadableObject
 from sync.model import InstanceRecord
 from tests.dicomweb import FOLDER, known_files, needs_dicomweb
-from tests.headers import not_in_quick_check
+from tests.headers import whole_corpus
 
 LOST = {"dropped by the service", "letters lost by the service", "lost by the service", "precision lost by the service"}
 
@@ -45,7 +45,7 @@ def _differences(name: str, file: InstanceRecord, told: InstanceRecord) -> Itera
 
 
 @needs_dicomweb
-@not_in_quick_check
+@whole_corpus
 def test_file_and_metadata_say_the_same_but_for_what_the_service_loses():
     compared, differing = 0, set()
     for known in known_files():
