@@ -14,6 +14,7 @@ import httpx
 from insights.errors import CollectError, Unavailable
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.no_answer import words_of
+from sync.adapters.http.trust import trusted
 from sync.config import HEALTH_HOSTS, is_local
 from sync.errors import SyncError, TransientError
 from sync.telemetry.telemetry import Telemetry
@@ -174,7 +175,8 @@ async def connected(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CollectError("not the URL of a FHIR service", code="collect.url", hint="Give --fhir https://….")
-    async with httpx.AsyncClient(timeout=httpx.Timeout(120.0, connect=5.0), transport=transport) as downloads:
+    timeout = httpx.Timeout(120.0, connect=5.0)
+    async with httpx.AsyncClient(timeout=timeout, transport=transport, verify=trusted()) as downloads:
         if parts.hostname.endswith(HEALTH_HOSTS) and not is_local(url):
             # Azure's libraries take a second to load, and others do not need them.
             from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415

@@ -29,6 +29,7 @@ import httpx
 
 from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.tokens import TokenSource
+from sync.adapters.http.trust import trusted
 from sync.errors import ConfigError, FhirUnavailable, TransientError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -144,7 +145,7 @@ class ClientCredentials(TokenSource):
         self._scope = scope
         self._failure = failure
         self._now = now
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, transport=transport, verify=tls or True)
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, transport=transport, verify=tls or trusted())
         self._lock = asyncio.Lock()
         self._token, self._asked, self._until = "", 0.0, 0.0
 

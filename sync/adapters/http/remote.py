@@ -20,6 +20,7 @@ from sync.adapters.http.access import Access
 from sync.adapters.http.no_answer import AnswerTooLarge
 from sync.adapters.http.retrying import Sleep, short_retries
 from sync.adapters.http.tokens import TokenSource
+from sync.adapters.http.trust import trusted
 from sync.errors import SyncError, TransientError
 from sync.telemetry.telemetry import Telemetry
 
@@ -91,7 +92,7 @@ class Remote(ABC):
             timeout=self.timeout,
             transport=transport,
             auth=auth,
-            verify=access.tls or True,
+            verify=access.tls or trusted(),
         )
         self._tokens = access.tokens
         self._breaker = breaker

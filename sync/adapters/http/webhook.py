@@ -16,6 +16,7 @@ import httpx
 
 from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.retrying import Sleep, short_retries
+from sync.adapters.http.trust import trusted
 from sync.errors import WebhookUnavailable
 from sync.ports import AlertChannel, Notice
 
@@ -49,7 +50,9 @@ class Webhook(AlertChannel):
         self._url = url
         self._shaped = SHAPES[shape]
         self._key = key
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, transport=transport, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=_TIMEOUT, transport=transport, follow_redirects=False, verify=trusted()
+        )
         self._sleep = sleep
 
     async def aclose(self) -> None:
