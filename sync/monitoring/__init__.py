@@ -1,1 +1,1 @@
-"""What operators see: counts, metric history, status, study state and alerts."""
+"""Data for operators: counts, metric history, status, study state and alerts."""

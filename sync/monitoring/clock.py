@@ -16,7 +16,7 @@ CLOCK_HINT = "Set the clock of this machine, for instance by chrony or systemd-t
 
 
 def clock_problem(offset: ClockOffset) -> str:
-    """Say in one sentence how wrong the clock of this process is; empty where it is right, or not known. Pure."""
+    """Return one sentence on how wrong this process's clock is; empty if it is right, or its offset unknown. Pure."""
     ahead = offset.seconds_ahead
     if ahead is None or abs(ahead) < WRONG_SECONDS:
         return ""

@@ -45,7 +45,7 @@ _FEWEST, _CALLS = 2, 10
 """Pages that a call reads at least, and calls that a walk should take: reading comes in no bursts."""
 
 FEEDS: Mapping[str, str] = {dicom_cursor(""): "dicom", orthanc_cursor(""): "orthanc"}
-"""How the names of the feeds' cursors begin, and what each is called in figures."""
+"""Prefix of the names of the feeds' cursors -> the feed's name in figures."""
 
 MISSING_EVENTS_CURSOR = "missing_events"
 
@@ -61,7 +61,7 @@ _JUST_NOW = timedelta(seconds=60)
 """Age up to which a process believes that a page it read was all of a table: two rounds of the watch."""
 
 UNREAD_SINCE: RowValue[Mapping[str, datetime]] = RowValue(Mapping[str, Timestamp])
-"""What the row `UNREAD_CURSOR` keeps: the name of a feed's cursor, and since when it is missed."""
+"""The content of row `UNREAD_CURSOR`: the name of a feed's cursor -> since when it is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class SystemCounts:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is outstanding and nothing is queued but calls for workers."""
+        """Whether no study is outstanding and no message is queued except calls for workers."""
         return not self.dirty.total and not any(depth for name, depth in self.queues.items() if name not in CALLS)
 
 

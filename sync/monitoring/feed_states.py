@@ -1,5 +1,5 @@
 """
-What the status says of change feeds: where each stands, and what keeps it from moving.
+The status of change feeds: each feed's position, and the problem that keeps it from advancing.
 
 `sync.feeds` writes the rows. Those of a DICOM service and of an Orthanc have fields of their own; here are all of them.
 """

@@ -1,4 +1,4 @@
-"""The hint for a failure of which only the code is known: that of the last attempt, or of a count of failures."""
+"""Hints for failures of which only the code is known, from the last attempt or from a count of failures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BY_CODE: Mapping[str, str] = {
 
 
 def hint_of(code: str) -> str:
-    """Return what to do about a failure by its code alone: that of the code or of its class, else a general one."""
+    """Return the hint for an error code: that of the code or of its class, else a general one."""
     return _BY_CODE.get(code) or _of_classes().get(code, SyncError.hint)
 
 

@@ -260,7 +260,7 @@ async def compact_metrics(s: Watch) -> None:
     """
     Add up the times that are over, and delete what is older than it is kept; the history of studies too.
 
-    Bounded; idempotent. One worker at a time; rows go only when what they add up to is there.
+    Bounded; idempotent. One worker at a time; rows are deleted only after their sum is stored.
     """
     async with held(CURSOR, s, seconds=300) as lease:
         if lease is not None:
@@ -278,7 +278,7 @@ async def _compact(lease: Lease, s: Watch) -> None:
         await _add_up(until, s.metrics)
         until += timedelta(seconds=TENTH)
         await lease.advance(_ADDED_UP.write(_AddedUp(until=until)))
-    # Discarded last, and only before ``until``: rows go only when what they add up to is there.
+    # Discarded last, and only before ``until``: rows are deleted only after their sum is stored.
     minutes = min(floor(until, HOUR), now - timedelta(hours=s.settings.metrics_by_minute_kept_hours))
     for length in (MINUTE, TENTH):
         await s.metrics.discard(length, minutes, DISCARDED_AT_ONCE)

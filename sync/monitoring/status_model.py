@@ -33,7 +33,7 @@ class Health:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDrift:
     """
-    What checks found to disagree and no later one found right.
+    Drift of one kind that checks found and no later check found repaired.
 
     ``last_round`` tells when the last comparison of everything began and ended, and over how many studies; None when
     there was none yet.
@@ -103,7 +103,7 @@ class ServiceProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PausedProjection:
-    """Since when an operator has paused projection, who did, and why."""
+    """The pause of projection: since when, by whom, and why."""
 
     since: Timestamp
     who: str

@@ -28,7 +28,7 @@ ShownDeadLetter = Annotated[DeadLetter, PlainSerializer(DeadLetter.shown, when_u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyCounts:
-    """What the study has in FHIR."""
+    """The counts of the study in FHIR."""
 
     series: int = 0
     instances: int = 0

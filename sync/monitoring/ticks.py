@@ -36,7 +36,7 @@ what a tick began was late by what its process took to start."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """
-    What a timer of its own would do.
+    The work that a timer of its own would do.
 
     ``timer`` names it in metrics, logs and ``alert.timer``; ``every`` is the time between two beginnings, and ``least``
     the time that it needs at least to be begun, both in seconds.

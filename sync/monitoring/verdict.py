@@ -89,7 +89,7 @@ def _clock(s: Core) -> list[str]:
 
 
 def _pause_of(counts: SystemCounts) -> list[str]:
-    """Report a pause, and how it ends. It keeps nothing back while nothing is outstanding."""
+    """Report a pause, and how it ends. A pause delays no study while none is outstanding."""
     if (paused := paused_projection(counts)) is None:
         return []
     by = f" by {paused.who}" if paused.who else ""

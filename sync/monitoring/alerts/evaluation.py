@@ -58,7 +58,7 @@ MOST_UNSENT = 200
 """Notices that wait for a channel that fails; the oldest go first."""
 
 LONGEST_UNSENT = timedelta(hours=1)
-"""How long a notice is tried; after that it would tell of the past."""
+"""How long sending a notice is tried; later it would report the past."""
 
 _LEASE = 90.0
 
@@ -90,7 +90,7 @@ class Alert:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """
-    What the row of the last evaluation keeps.
+    The content of the row of the last evaluation.
 
     ``unsent`` are notices that were not sent yet, each with its channel. ``app_at`` is when the app itself last
     evaluated, or when an outside watcher first looked for it; None before either.
@@ -181,7 +181,7 @@ async def evaluate_alerts(
     Raises
     ------
     StoreUnavailable
-        Storage did not answer: nothing is known, so nothing changes.
+        Storage did not answer: the state is unknown, so nothing changes.
     """
     async with held(CURSOR, s, seconds=_LEASE) as lease:
         if lease is None:
@@ -346,7 +346,7 @@ def _position(alerts: Mapping[str, Alert], unsent: Sequence[tuple[Notice, str]],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """Who acknowledged an active alert, the ``number`` of which it is, and when."""
+    """Who acknowledged an active alert and when; ``number`` is the alert's."""
 
     number: int
     who: str
@@ -363,7 +363,7 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
     Returns
     -------
     Alert or None
-        None when it is not raised: then nothing is noted.
+        None when the alert is not raised: then nothing is recorded.
 
     Raises
     ------

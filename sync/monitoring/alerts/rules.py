@@ -1,5 +1,5 @@
 """
-What an operator is warned of: one table, for our own evaluation, for Azure Monitor and for the runbook.
+The alert rules: one table for our own evaluation, for Azure Monitor and for the runbook.
 
 A rule inspects one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
 of a gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``;
@@ -41,7 +41,7 @@ class Severity(enum.Enum):
 
 
 class Aggregation(enum.Enum):
-    """What of the instrument is compared."""
+    """The aggregate of an instrument that is compared with the threshold."""
 
     NOW = "now"
     """The highest of a gauge, as it is now."""
@@ -71,7 +71,7 @@ class Rule:
     code: str
     title: str
     hint: str
-    """What to do first; the runbook says the rest."""
+    """The first remedy; the runbook has the others."""
     severity: Severity
     instrument: Instrument
     figure: Aggregation
@@ -91,7 +91,7 @@ class Rule:
         return all(attributes.get(key) in values for key, values in self.where.items())
 
     def says(self, value: float, settings: AlertSettings) -> str:
-        """Say it in one sentence: figure, threshold, and over what time."""
+        """Return one sentence with figure, threshold and period."""
         over = f" in {self.minutes} minutes" if self.figure is Aggregation.SUM else ""
         return f"{self.title}: {round(value, 1):g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
 
