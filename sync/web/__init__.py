@@ -1,5 +1,5 @@
 """
-What HTTP functions answer. `function_app.py` hands a `Request` in and takes an `Answer` out; no web framework is known.
+Answers of the HTTP functions. `function_app.py` passes a `Request` and returns the `Answer`; no web framework is used.
 
 Acting is POST only and passes `sync.operators.access.operator_of`; answers hold no patient data unless an operator
 asks for it.

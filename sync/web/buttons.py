@@ -42,7 +42,7 @@ MOST_TICKED = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """Who does what to what, and why."""
+    """An operator's action: who, which action, on which subject, and why."""
 
     fields: Mapping[str, str]
     who: str
@@ -103,7 +103,7 @@ async def _retry(deed: Deed, s: Operate) -> int:
 
 
 async def _preview(deed: Deed, s: Services) -> str:
-    """Say how many letters are meant, by the counts that are kept: a page may not read thousands to say so."""
+    """Return the number of selected dead letters, from stored counts: a page may not read thousands to count them."""
     if deed.fields["subjects"]:
         return f"It concerns {counted(len(_selections(deed)), 'dead letter')}."
     selection = _selection(deed)

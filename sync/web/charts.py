@@ -50,7 +50,7 @@ class Curve:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """
-    A chart: what it shows, and over what time.
+    A chart: its values and its period.
 
     The first curve is drawn with its area. Gaps between measurements stay gaps, unless ``gaps_are_zero``.
     ``threshold`` is the value above which an alert is raised. ``incidents`` are the first and last places of points
@@ -95,7 +95,7 @@ class Graph:
         return top
 
     def value(self, number: float | None) -> str:
-        """Say a value with its unit."""
+        """Return a value with its unit."""
         return "no data" if number is None else f"{number_text(number)}{self.unit}"
 
     def now(self, curve: Curve) -> float | None:
@@ -131,7 +131,7 @@ class Graph:
         return self._time(0), self._time(round(last / 2)), f"{self._time(last)} UTC"
 
     def described(self) -> str:
-        """Say the chart in words."""
+        """Return the chart's content in words."""
         parts = [
             f"{curve.name}: now {self.value(self.now(curve))}, at most {self.value(curve.highest)}"
             for curve in self.curves

@@ -1,5 +1,5 @@
 """
-What a button does when it is pressed: it asks for confirmation, records the operator and acts, if the role allows it.
+Handles a pressed button: it asks for confirmation, records the operator and acts, if the role allows it.
 
     GET  confirm?action=…     shows the effect and how many items it concerns; asks for the operator and the reason
     POST act                  performs the action, and redirects to a page that reports it
@@ -39,7 +39,7 @@ RESULT_SHOWN = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """What an act did: its name, how many items it concerned, and when."""
+    """The result of an action: its name, the number of items, and the time."""
 
     act: str
     n: int

@@ -1,5 +1,5 @@
 """
-The dashboard: which address is which page, for whom, and what a failure looks like.
+The dashboard: maps addresses to pages, checks who may see them, and renders failures.
 
     dashboard              overview
     dashboard/studies      the list of studies, filtered; ``?q=`` finds one

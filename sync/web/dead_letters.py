@@ -41,7 +41,7 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
 
 async def show_dead_letter(request: Request, s: Operate) -> Answer:
     """
-    Answer one letter; what may hold patient data only to an operator who asks for it, and that is noted.
+    Answer one dead letter; data that may identify a patient only to an operator who asks for it, which is recorded.
 
     Raises
     ------

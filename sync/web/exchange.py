@@ -52,7 +52,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the host received; ``params`` are the segments of the path that the route names."""
+    """A request that the host received; ``params`` are the path segments that the route names."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is sent back, as JSON."""
+    """An answer as JSON."""
 
     body: dict[str, Any]
     status: int = 200

@@ -35,7 +35,7 @@ _RETRY = {
         "and this dead letter is cleared."
     ),
 }
-"""What a retry does, by the kind of the subject."""
+"""The effect of a retry, by kind of subject."""
 
 
 async def letters(visit: Visit, s: Services, *, message: str = "") -> RenderedPage:

@@ -1,5 +1,5 @@
 """
-What to do next, as buttons of the band: each asks for what its cause needs, the worst cause first. Pure.
+The next steps, as buttons of the band: each requests the remedy of one cause, worst cause first. Pure.
 
 A button of an act leads to the same page that asks for confirmation, and is recorded in the same way, as everywhere
 else. For steps that no button can do, such as starting a server, see the alert's entry in the runbook.
@@ -43,7 +43,7 @@ _SECTIONS: Mapping[str, tuple[str, str]] = {
 
 
 def next_steps(status: Status, *, may_operate: bool) -> list[NextStep]:
-    """Return what to do, the worst cause first; empty when nothing is left to do."""
+    """Return the steps, worst cause first; empty when none is needed."""
     steps = [step for step in _steps(status) if may_operate or not step.acts]
     return list({step.text: step for step in steps}.values())[:MOST]
 

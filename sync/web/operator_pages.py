@@ -29,7 +29,7 @@ _WALKS: Mapping[str, str] = {
     RECONCILE_CURSOR: "Continuous comparison",
     "metrics": "Roll-up of the metrics",
 }
-"""How names of cursors begin -> what the job is; the rest of a name may be that of a container."""
+"""Prefix of cursor names -> the job; the rest of a name may be a container's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

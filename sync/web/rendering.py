@@ -43,7 +43,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPage:
-    """What is sent back to a browser."""
+    """A page as sent to a browser."""
 
     body: str = field(repr=False)
     status: int = 200
@@ -53,7 +53,7 @@ class RenderedPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One request for a page: what was asked, by whom, and when."""
+    """One request for a page, its caller and its time."""
 
     request: Request
     base: str
@@ -139,7 +139,7 @@ def _ago(context: Context, timestamp: str | datetime | None) -> str:
 
 
 def ago(timestamp: str | datetime | None, now: datetime) -> str:
-    """Say how long ago something was, as people do."""
+    """Return how long ago a time was, as people say it."""
     if not timestamp:
         return ""
     then = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
@@ -147,7 +147,7 @@ def ago(timestamp: str | datetime | None, now: datetime) -> str:
 
 
 def span(seconds: float) -> str:
-    """Say a time in its largest sensible unit."""
+    """Return a duration in its largest sensible unit."""
     whole = max(round(seconds), 0)
     if whole < 2 * _MINUTE:
         return f"{whole} s"

@@ -59,7 +59,7 @@ _MODALITY = re.compile(r"[A-Z0-9]{1,16}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What the visitor asks for; every field may be empty."""
+    """The visitor's filters; every field may be empty."""
 
     state: Literal["all", "dirty", "dead_lettered", "removed"] = "all"
     modality: str = ""
@@ -103,7 +103,7 @@ class ListedStudy:
     at: Timestamp | None = None
     """Since when it waits or failed, when it went, or when its resource was last written."""
     code: str = ""
-    """Of its dead letter."""
+    """Code of its dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

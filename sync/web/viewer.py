@@ -10,7 +10,7 @@ NO_VIEWER = "none"
 """Value of ``DICOM_SYNC_VIEWER_URL`` for no link at all."""
 
 _OHIF = "{scheme}://{host}/ohif/viewer?StudyInstanceUIDs={{study}}"
-"""Where OHIF is served beside a DICOMweb root. Source: Orthanc's plugin for OHIF, ``RouterBasename``."""
+"""Path of OHIF beside a DICOMweb root. Source: Orthanc's plugin for OHIF, ``RouterBasename``."""
 
 
 def viewer_address(study_instance_uid: str, settings: Settings) -> str:
