@@ -47,7 +47,7 @@ IDENTITY = (
 """PS3.3 C.12.1, C.7.2.1, C.7.3.1: without these an object is no instance."""
 
 USABLE_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-"""What FHIR can carry as an id; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""
+"""The form of UIDs that FHIR can hold; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""
 
 _PLAIN_CODE = (
     Extracted("CodeValue", 0x00080100, "SH"),
@@ -298,7 +298,7 @@ mammography, chest and colon CAD, simplified echo.
 
 KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 CONTENT_CLASSES = REPORT_CLASSES | {KEY_OBJECTS}
-"""Instances of which the `CONTENT` is read; a selection of key objects may reject what it names."""
+"""SOP classes whose `CONTENT` is read; a key object selection may reject the instances that it names."""
 
 DOCUMENT_CLASSES = REPORT_CLASSES | ENCAPSULATED_MODELS | {ENCAPSULATED_PDF, ENCAPSULATED_CDA}
 

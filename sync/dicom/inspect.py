@@ -173,7 +173,7 @@ def _with_findings(inspection: Inspection) -> Inspection:
 
 
 def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
-    """Return the look that metadata of a DICOM service gives. Pure; whatever the metadata are, nothing is raised."""
+    """Return the inspection that a DICOM service's metadata give. Pure; never raises, whatever the metadata are."""
     from sync.dicom.dropped import lacking
     from sync.dicom.header import read_json
 

@@ -16,7 +16,7 @@ from sync.model import InstanceRecord, ObjectRef, StudyRef
 from sync.model.identity import folder_partitions
 
 DEFAULT_PARTITION = "Microsoft.Default"
-"""What Azure calls the partition of a service without data partitions, in some answers and not in others."""
+"""Azure's name for the partition of a service without data partitions, in some answers and not in others."""
 
 ORTHANC_FOLDER = "instances"
 """Begins the names of an Orthanc's instances."""

@@ -22,7 +22,7 @@ from sync.errors import HeaderLimit
 from sync.model import Finding
 
 LARGEST_CONTENT = 512 * 1024
-"""Bytes of all values; with a header's `LARGEST_RECORD` they fit a table row even if nothing of them compresses."""
+"""Maximum bytes of all values; with a header's `LARGEST_RECORD` they fit a table row even if they do not compress."""
 
 LONGEST_TEXT = 64 * 1024
 MOST_BYTES = 8 * 1024 * 1024

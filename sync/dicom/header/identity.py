@@ -35,7 +35,7 @@ _GROUPS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     *(((keyword,), ()) for keyword in ("RequestedProcedureID", "StudyID", "SpecimenUID", "CodingSchemeUID")),
     *(((keyword,), ()) for keyword in ("ObservationUID", "UID", "ReferencedSOPInstanceUID")),
 )
-"""Identifiers, and what they are read together with."""
+"""Identifiers, and the attributes that are read together with each."""
 
 SPOILS: Mapping[str, tuple[str, ...]] = {
     keyword: identifiers for identifiers, others in _GROUPS for keyword in (*identifiers, *others)

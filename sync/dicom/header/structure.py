@@ -44,11 +44,11 @@ class Short(Exception):
 
 
 class Malformed(Exception):
-    """What stands where an item or a delimiter must be is neither; it costs one attribute, or the object."""
+    """The bytes where an item or a delimiter must be are neither; it costs one attribute, or the object."""
 
 
 class Damaged(Exception):
-    """What stands where an element must be can be none: a length before it was wrong."""
+    """The bytes where an element must be cannot be one: a length before them was wrong."""
 
 
 class ByteSpan(NamedTuple):

@@ -60,7 +60,7 @@ SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
 """VRs in which a backslash is text, and leading blanks are."""
 _WHOLE = frozenset(b"SH LO PN UC LT ST UT UR UI".split())
 _WHOLE_CODES = frozenset({"UniversalEntityIDType"})
-"""What is not cut at a backslash where only one value is allowed: a part would say something else, or be another id."""
+"""Values that are not cut at a backslash if only one is allowed: a part would mean something else, or be another id."""
 INTEGERS = {
     b"US": (2, False),
     b"SS": (2, True),
