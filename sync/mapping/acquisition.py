@@ -78,7 +78,7 @@ _THICKNESS = Measure(
 )
 _RADIOGRAPHY = frozenset({"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
 _NO_CONTRAST = frozenset({"NO", "NONE", "N", "NON CONTRAST", "WITHOUT", "W/O", "NATIV"})
-"""What is written as an agent where there was none."""
+"""Texts that are written as an agent if none was given."""
 
 _VIEWS: Mapping[str, tuple[str, str]] = {
     "AP": ("399348003", "antero-posterior"),

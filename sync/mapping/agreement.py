@@ -1,5 +1,5 @@
 """
-What the instances of a study or series agree on.
+Finds the values on which the instances of a study or series agree.
 
 Every instance repeats the attributes of its patient, study and series, and now and then one differs. The value of the
 majority wins, the smallest one if there is no majority: a choice that depends on nothing but the set of instances, so

@@ -26,7 +26,7 @@ def build_bundle(
     patient_rows: Sequence[PatientRow] = (),
 ) -> tuple[Resource, tuple[Finding, ...]]:
     """
-    Build the transaction that brings one study to a FHIR server that holds nothing of it.
+    Build the transaction that writes one study to a FHIR server without any resource of it.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """
-Content items of a report (PS3.3 C.17.3): what they are called, what they say, what they hold.
+Content items of a report (PS3.3 C.17.3): their names, their values, their children.
 
 An item is `sync.model.Attributes`, as the header reader leaves it. Nothing here takes for granted that an item has what
 its value type promises.

@@ -42,7 +42,7 @@ def _build_report(source: Source) -> Sequence[Resource]:
 
 
 def _note_unread(source: Source) -> Sequence[Resource]:
-    """Say that a document says more than the study shows of it."""
+    """Add a finding that a document holds more than the study shows."""
     source.findings.note("SOPClassUID", "content.not_read", "instance only")
     return []
 
@@ -69,7 +69,7 @@ _BUILDERS: Mapping[str, _Builder] = {
     ENCAPSULATED_PDF: build_document,
     ENCAPSULATED_CDA: build_document,
 }
-"""By SOP class; instances of all others make nothing of their own."""
+"""Builders by SOP class; instances of other classes have no derived resources."""
 
 
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
@@ -120,7 +120,7 @@ def _sop_class(record: InstanceRecord) -> str:
 
 def with_references(resource: Resource, study: StudyRef, fhir_id: str, subject: Resource) -> Resource:
     """
-    Return a derived resource ready to leave: about whom the study is, and referring to it by the id that it has.
+    Return a derived resource with the study's subject and a reference to the study's actual id.
 
     Parameters
     ----------

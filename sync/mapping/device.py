@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(r"[\W_0]*|unknown|none|n/?a|not specified", re.IGNOREC
 
 
 class Equipment(NamedTuple):
-    """What made a series: the reference of its performer, and the Device, if the scanner can be told from others."""
+    """The equipment of a series: its performer's reference, and the Device, if the scanner can be identified."""
 
     reference: Resource
     device: Resource | None = None

@@ -1,5 +1,5 @@
 """
-What Microsoft DICOM Cast left in a FHIR service, and how to distinguish it from resources of other systems.
+Recognises resources that Microsoft DICOM Cast left in a FHIR service among those of other systems.
 
 Cast is switched off before the sync takes its place, so what it wrote no longer has another owner: its wrong codings
 are corrected, and its notes, each a Study Description, go. What it never wrote belongs to other systems and stays.

@@ -29,7 +29,7 @@ from sync.mapping.values import uid
 from sync.model import Attributes, Resource
 
 MOST_EVENTS = 500
-"""Of one report: a long intervention has thousands, and their totals say what counts."""
+"""Maximum events of one report: a long intervention has thousands, and the totals are enough."""
 
 _EVENTS = (concept("DCM:113819"), concept("DCM:113706"))
 _DOSES = (concept("DCM:113830"), concept("DCM:113838"), concept("DCM:122130"), concept("DCM:113738"))

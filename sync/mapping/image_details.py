@@ -1,5 +1,5 @@
 """
-What each image says of its pixels -> extension of ``series.instance``, where DICOM_SYNC_DETAIL is ``full``.
+Maps each image's pixel attributes to an extension of ``series.instance``, if DICOM_SYNC_DETAIL is ``full``.
 
 Source: MII *Modul Bildgebung*, ``instanz-details``; PS3.3 C.7.6.1, C.7.6.3, 10.7.1.3.
 """

@@ -108,7 +108,7 @@ def build_series(
 
 
 def _addressed(instances: list[Resource], series_uid: str, addresses: Addresses) -> list[Resource]:
-    """Say of each instance of a series where it is."""
+    """Add to each instance of a series its location."""
     for instance in instances if addresses else ():
         extensions = addresses.get((series_uid, instance["uid"]))
         if extensions:
@@ -141,7 +141,7 @@ def _series(
 def _performers(
     witnesses: Witnesses, made_by: Equipment | None, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
-    """Name who performed, who operated, and what the series was made with."""
+    """Return the performers: physicians, operators, and the equipment."""
     actors = [
         (function, person) for function, role in _PERFORMERS for person in people(witnesses, role, settings, findings)
     ]

@@ -40,7 +40,7 @@ _PLACES = ("PerformedLocation", "InstitutionalDepartmentName", "InstitutionName"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResources:
     """
-    What one study makes.
+    The resources of one study.
 
     The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``derived``
     holds what single instances make, without subject too (see `sync.mapping.derived.with_references`), each before

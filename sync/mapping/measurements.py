@@ -46,7 +46,7 @@ MEASUREMENT_REPORT = concept("DCM:126000")
 """Title of TID 1500."""
 
 MOST_OBSERVATIONS = 2000
-"""Of one report: with more, a study would take longer to write than a message may live."""
+"""Maximum measurements of one report: with more, writing a study would take longer than a message may live."""
 
 _MEASUREMENTS = concept("DCM:126010")
 _EVALUATIONS = concept("UMLS:C0034375", "NCIt:C0034375")
@@ -77,7 +77,7 @@ class _Setting:
     tracking: tuple[Resource, ...] = ()
 
     def of(self, item: Attributes, source: Source) -> _Setting:
-        """Return what holds for an item: its own say before that of what holds it."""
+        """Return the context of an item: its own values before those of its parent."""
         return replace(
             self,
             site=_site(item, source) or self.site,

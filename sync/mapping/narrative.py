@@ -1,7 +1,7 @@
 """
 The words of a report: its content tree -> an XHTML narrative (R4 *Narrative*), and the conclusion.
 
-Containers become headings, items paragraphs of their name and what they say. Everything is escaped: a report's text is
+Containers become headings, items paragraphs of name and value. Everything is escaped: a report's text is
 text, whatever it looks like.
 """
 

@@ -108,7 +108,7 @@ def _label_slot(label: Resource) -> _Slot:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
     """
-    What of a held resource is ours: top-level elements, slots within ``identifier``, extensions, security labels.
+    Our parts of a stored resource: top-level elements, slots within ``identifier``, extensions, security labels.
 
     Of a resource that we created every element that we could write is ours, present or not. Of an adopted one only
     what we write now, or wrote before.
@@ -202,7 +202,7 @@ def overlay(held: Resource, ours: Resource, owned: Ownership) -> Resource:
 
 def overlay_linked(held: Resource, stated: Resource, *, wrong: frozenset[_Slot] = frozenset()) -> Resource:
     """
-    Lay our values over a Patient of another system: what the studies state is written, nothing is removed.
+    Overlay a Patient of another system with our values: the studies' values are written, none is removed.
 
     Parameters
     ----------

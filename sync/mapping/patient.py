@@ -60,7 +60,7 @@ _NOT_PATIENT_IDS = frozenset({"RFID", "BARCODE"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientClaim:
     """
-    What one study says of its patient.
+    The patient data of one study.
 
     ``system`` and ``value`` are None without a Patient ID. ``study_date`` is ``YYYY-MM-DD`` or empty. ``attributes``
     holds what `build_patient` needs, and no more.
@@ -163,7 +163,7 @@ def patient_of(patient_key: str, rows: Sequence[PatientRow], settings: MappingSe
     """
     FHIR Patient of everything that its studies say, to be compared; it is not `validated` yet.
 
-    Each element is that of the latest study (by date, then UID) that has a usable one; other values are findings.
+    Each element is taken from the latest study (by date, then UID) with a usable value; other values become findings.
     Identifiers are the union. The same rows give the same bytes in any order.
     """
     findings = Findings()

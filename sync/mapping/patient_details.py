@@ -1,5 +1,5 @@
 """
-What a study says of its patient as a person or an animal, beside identity and birth (PS3.3 C.7.1.1, C.7.2.2).
+Patient data besides identity and birth, of persons and animals (PS3.3 C.7.1.1, C.7.2.2).
 
 Each function takes the attributes that `details_kept` names and gives elements of a FHIR Patient, 0..n.
 """

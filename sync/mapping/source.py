@@ -32,7 +32,7 @@ class Source:
 
     @property
     def attributes(self) -> Attributes:
-        """What the header says."""
+        """Attributes of the header."""
         return self.record.attributes
 
     @property

@@ -56,7 +56,7 @@ def fhir_date(raw: str | None, keyword: str, findings: Findings) -> str | None:
 
 
 def _written_in(raw: str | None) -> str | None:
-    """Return what is there to read; None when the value is nothing but padding."""
+    """Return the value without padding; None when it is only padding."""
     return clean(raw) if raw and raw.strip(" \x00") else None
 
 
