@@ -23,7 +23,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "the connection was refused"),
     (ConnectionError, ENDED),
 )
-"""What the system itself raised, the most specific first."""
+"""Causes that the operating system raises, the most specific first."""
 
 
 def reason_of(problem: BaseException, kinds: Sequence[tuple[type[BaseException], str]]) -> str:
@@ -40,7 +40,7 @@ def reason_of(problem: BaseException, kinds: Sequence[tuple[type[BaseException],
 
 
 def cause_of(problem: BaseException) -> str:
-    """Return what the system itself said, below what a library made of it; empty if it said nothing of these."""
+    """Return the operating system's cause below a library's exception; empty if it is none of these."""
     for cause in _causes(problem):
         for kind, words in _CAUSES:
             if isinstance(cause, kind):

@@ -88,7 +88,7 @@ def _taker(instrument: Instrument, meter: metrics.Meter) -> Any:
 
 class _Gauge:
     """
-    What a gauge last said, for as long as it says it again and again.
+    The last value of a gauge, reported until it is out of date.
 
     The worker that looks today need not be the one that looks tomorrow; a gauge of the SDK would be exported for ever.
     """
@@ -152,7 +152,7 @@ def _context(traceparent: str) -> trace.SpanContext:
 
 class OpenTelemetry:
     """
-    What is exported from this process, until `close`.
+    Exports measurements and traces of this process, until `close`.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class OpenTelemetry:
 
 
 def _resource() -> Resource:
-    """Say who exports; ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win."""
+    """Return the resource that exports; ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win."""
     ours = {"service.name": SERVICE, "service.version": __version__, "service.instance.id": uuid4().hex}
     return Resource.create(ours).merge(OTELResourceDetector().detect())
 

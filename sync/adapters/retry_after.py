@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST = 24 * 3600.0
-"""Seconds; who asks for more says nothing. What waits bounds the wait by its own setting."""
+"""Seconds; a longer request is cut to this. The caller limits the wait by its own setting."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

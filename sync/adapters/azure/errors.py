@@ -1,7 +1,7 @@
 """
 Translates exceptions of the Azure libraries into errors of the sync.
 
-Texts of the libraries hold addresses, and so names of blobs: nothing of them is kept but the status and the service's
+Texts of the libraries hold addresses, and so names of blobs: none of them is kept but the status and the service's
 error code. The library's exception is cut off (``from None``) for the same reason.
 
 What is not there, and who else wrote, is believed only where the service names it by an error code of its own; the
@@ -99,10 +99,10 @@ _NOT_YET = (
 """Answers with the status of a lost race that are outages nevertheless."""
 
 _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
-"""What Blob Storage calls an object, or its container, that does not exist."""
+"""Error codes of Blob Storage for an object, or its container, that does not exist."""
 
 _ARCHIVED = ("BlobArchived", "BlobBeingRehydrated")
-"""Of a blob in the archive tier, which has to be rehydrated before it can be read."""
+"""Error code for a blob in the archive tier, which must be rehydrated before it can be read."""
 
 _LIBRARIES = frozenset({"aiohttp", "azure", "email", "http", "isodate", "json", "multidict", "urllib", "xml", "yarl"})
 """Packages that read what the services answer."""
@@ -238,7 +238,7 @@ def etag_of(response: Mapping[str, Any]) -> str:
 
 
 def is_etag(value: object) -> bool:
-    """Tell whether a value of an answer can be the ETag of a row."""
+    """Return whether a value of an answer can be the ETag of a row."""
     return isinstance(value, str) and bool(value)
 
 
@@ -314,7 +314,7 @@ _NO_ANSWER: tuple[tuple[type[AzureError], str], ...] = (
 
 
 def what(problem: AzureError) -> str:
-    """Say in our words how a request failed: status and the service's own code, or why there is no answer."""
+    """Return how a request failed: status and the service's own code, or why there is no answer."""
     if (status := _status(problem)) is not None:
         return f"{status} {error_code(problem)}".rstrip()
     return reason_of(problem, _NO_ANSWER)

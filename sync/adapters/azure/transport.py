@@ -58,7 +58,7 @@ class StorageTransport(BoundedTransport):
     Parameters
     ----------
     offset
-        Receives how far our clock is from that of the answers.
+        Receives the offset of our clock from the time in the answers.
     """
 
     def __init__(self, *, offset: ClockOffset | None = None, **config: Any) -> None:

@@ -64,10 +64,10 @@ class Remote(ABC):
     """
 
     area: ClassVar[str]
-    """What error codes and counts begin with."""
+    """Prefix of error codes and counts."""
 
     unavailable: ClassVar[type[TransientError]]
-    """What an outage is; its code is ``area.unavailable``."""
+    """The error for an outage; its code is ``area.unavailable``."""
 
     timeout: ClassVar[httpx.Timeout] = httpx.Timeout(60.0, connect=5.0)
     """Seconds; longer than the service itself gives a request, so that its answer is not lost."""

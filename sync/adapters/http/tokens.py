@@ -1,4 +1,4 @@
-"""What gives bearer tokens to the adapters that speak HTTP; `sync.bootstrap` has the real one."""
+"""The source of bearer tokens for the HTTP adapters; `sync.bootstrap` makes the real one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
     "Edm.Double": float,
     "Edm.Int64": int,
 }
-"""What JSON has no type for; anything else stays as it is."""
+"""Converters for types that JSON lacks; other values stay unchanged."""
 
 
 async def pages_of(

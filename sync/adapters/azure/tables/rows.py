@@ -1,5 +1,5 @@
 """
-What all our rows have in common: keys, limits, and how big or many values go into one. Pure: no I/O here.
+Shared by all our rows: keys, limits, and how large or numerous values fit into one. Pure: no I/O here.
 
 Big parts (attributes, histories) are JSON, compressed, in binary properties of less than 64 KiB each; the whole row
 must stay below 1 MiB. Both limits are checked here, because the service's own answer to a breach names neither the row

@@ -80,7 +80,7 @@ class TransactionClient:
         Raises
         ------
         azure.data.tables.TableTransactionError
-            One row was refused, and nothing is written; ``index`` is its place.
+            One row was refused, so no row is written; ``index`` is its position.
         azure.core.exceptions.HttpResponseError
             All was refused.
         azure.core.exceptions.DecodeError

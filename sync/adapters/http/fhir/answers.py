@@ -1,5 +1,5 @@
 """
-What a FHIR service answered: statuses as our errors, bodies as resources, whatever they really are.
+Reads the answers of a FHIR service: statuses become our errors, bodies resources, whatever they contain.
 
 Texts of the service never leave this package: see `sync.adapters.http.fhir.outcomes`.
 
@@ -188,7 +188,7 @@ def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
     Take the searchset out of one entry of a batch's answer; empty where the server does not know the search.
 
-    None where it does not allow us to search there (401, 403): what it would find is unknown.
+    None if the service does not permit the search (401, 403): its result is unknown.
 
     Raises
     ------

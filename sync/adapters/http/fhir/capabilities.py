@@ -31,7 +31,7 @@ class Capabilities:
     lacks: tuple[str, ...]
 
     def says(self) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         lacking = f"; it does not claim: {', '.join(self.lacks)}" if self.lacks else ""
         return f"{self.software or 'a service'}, FHIR {self.fhir_version}{lacking}"
 

@@ -19,7 +19,7 @@ _OURS = frozenset(
     {"modality", "started", "identifier", "subject", "endpoint", "_sort", "_count", "_elements", "_total"}
 )
 _PAGING = frozenset({"ct", "_offset", "_page", "_getpages", "_getpagesoffset", "_pretty", "_bundletype", "_format"})
-"""How listings continue: Azure by ``ct``, HAPI by ``_getpages`` of a search that it keeps, others by an offset."""
+"""Parameters that continue a listing: Azure's ``ct``, HAPI's ``_getpages`` of a stored search, others' offset."""
 
 
 def form_of(search: StudySearch) -> dict[str, list[str]]:
