@@ -61,7 +61,7 @@ def _place(letter: DeadLetter) -> str:
 
 
 class MemoryAuditTrail(AuditTrail):
-    """What operators did."""
+    """The audit trail, in memory."""
 
     def __init__(self) -> None:
         self._entries: dict[AuditEntry, AuditEntry] = {}

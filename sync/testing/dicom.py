@@ -32,7 +32,7 @@ MOST = 200
 
 
 class InstanceId(NamedTuple):
-    """What names an instance in a service."""
+    """The identifiers of an instance in a service."""
 
     partition: str
     study: str

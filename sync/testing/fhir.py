@@ -30,7 +30,7 @@ class _Version:
     body: str | None
     identifiers: frozenset[tuple[str, str]] = frozenset()
     before: str | None = None
-    """Of a deletion, the body before it."""
+    """For a deletion, the body before it."""
 
 
 class MemoryFhirServer:
@@ -149,7 +149,7 @@ class MemoryFhirServer:
         return version.number if version else 0
 
     def resources(self, resource_type: str | None = None) -> Iterator[Resource]:
-        """Iterate over what is there now, of one type or of all, sorted by type and id."""
+        """Iterate over the present resources, of one type or of all, sorted by type and id."""
         for key, version in sorted(self._versions.items(), key=lambda item: item[0]):
             if version.body is not None and resource_type in (None, key[0]):
                 yield _resource(key[1], version)

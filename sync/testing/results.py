@@ -1,4 +1,4 @@
-"""Result events in memory: the outbox, and a topic that keeps what it gets."""
+"""Result events in memory: the outbox, and a topic that keeps all events."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class MemoryDirtyStudies(DirtyStudies):
 
 
 class MemoryProjections(Projections):
-    """What we last wrote, one row per study."""
+    """The content that we last wrote to FHIR, one row per study."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[str, Projection] = MemoryTable()
@@ -191,7 +191,7 @@ class MemoryProjections(Projections):
 
 
 class MemoryPatientRows(PatientRows):
-    """What each study says of its patient."""
+    """The patient attributes of each study."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[tuple[str, str], PatientRow] = MemoryTable()
