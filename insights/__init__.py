@@ -1,5 +1,5 @@
 """
-What synced data is for: flat tables of FHIR resources, and questions over them.
+Uses of synced data: flat tables of FHIR resources, and questions over them.
 
 `insights` is installed by the extra of that name. It may use the settings and the FHIR client of `sync`; `sync` never
 imports it, so nothing of it loads in the function app.

@@ -35,7 +35,7 @@ class FunnelStep:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What may be told.
+    The disclosable answer to a question.
 
     Attributes
     ----------

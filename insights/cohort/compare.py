@@ -1,4 +1,4 @@
-"""Two runs of a cohort: what they were made of that differs, and what that did to the funnel."""
+"""Compares two runs of a cohort: the differences of their inputs, and the effect on the funnel."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Criteria as SQL: for every person the answer (1 yes, 0 no, NULL cannot be decided), and what it rests on.
+Compiles criteria to SQL: for every person the answer (1 yes, 0 no, NULL undecidable), and its evidence.
 
 Each becomes a relation with one row a person: ``patient_id``, ``answer``, ``records`` (those that meet it), ``undated``
 (right code, no date) and ``uncoded`` (no code at all).
@@ -21,7 +21,7 @@ from insights.views.shape import literal
 @dataclass(frozen=True, slots=True)
 class Asked:
     """
-    What every criterion is asked with.
+    The context with which every criterion is compiled.
 
     Attributes
     ----------

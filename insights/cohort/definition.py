@@ -109,7 +109,7 @@ class Study(Part):
 
 
 class Measured(Coded):
-    """Observations, by value if wanted; units must be equal, nothing is converted."""
+    """Observations, optionally by value; units must be equal, none is converted."""
 
     above: float | None = None
     below: float | None = None
@@ -180,7 +180,7 @@ Wanted = Annotated[GetCoded, BeforeValidator(_get_coded)]
 
 
 class Get(Part):
-    """What is extracted about those who are in; no criterion."""
+    """An extract about the members; not a criterion."""
 
     conditions: Wanted | None = None
     medications: Wanted | None = None
@@ -224,14 +224,14 @@ class Example(Part):
 
 
 class Coding(Part):
-    """What has sets of codes, by name."""
+    """Base of cohorts and rules: named sets of codes."""
 
     codes: dict[Name, Annotated[tuple[CodeEntry, ...], Field(min_length=1)]] = {}
 
 
 class Definition(Coding):
     """
-    Who is in, and what is wanted of them.
+    The criteria of a cohort, and the extracts about its members.
 
     Attributes
     ----------

@@ -56,7 +56,7 @@ def read_key(file: Path) -> bytes:
 @dataclass(frozen=True)
 class Pseudonyms:
     """
-    What replaces identifying values in a project.
+    The replacements of identifying values in a project.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What answers questions over collected tables: DuckDB here, Spark in `insights.spark`."""
+"""Engines that answer questions over collected tables: DuckDB here, Spark in `insights.spark`."""
 
 from __future__ import annotations
 

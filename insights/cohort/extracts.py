@@ -1,4 +1,4 @@
-"""What is extracted about members: tables with columns that know how identifying they are."""
+"""Extracts about members: tables whose columns state how identifying they are."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Counted:
     people
         Who passed it.
     undecided
-        Of whom it cannot be decided; they are out.
+        People for whom it cannot be decided; they are excluded.
     records
         Records that meet it, of those who passed.
     undated, uncoded
@@ -66,7 +66,7 @@ def protect(steps: Sequence[Raw], minimum: int) -> tuple[Counted, ...]:
     """
     Hide small cells of a funnel.
 
-    A step is shown only if what it takes away from the last one shown is no small cell either.
+    A step is shown only if its difference to the last one shown is not a small cell either.
 
     Counts of records are hidden with those of their people: a dozen records of one person identify that person.
     """

@@ -55,7 +55,7 @@ person AS (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the funnel: what it asks in words, and its relation of answers."""
+    """A step of the funnel: its question in words, and its relation of answers."""
 
     words: str
     kind: str
@@ -72,7 +72,7 @@ class Question:
     steps
         In order; each asks those who passed the ones before.
     without
-        Id of a person who is not asked about at all; None for everybody.
+        Id of a person who is left out; None for everybody.
     """
 
     definition: Definition

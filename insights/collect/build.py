@@ -38,13 +38,13 @@ _BOOKS = (
     "DROP TABLE IF EXISTS _part",
     versions.CREATE,
 )
-"""What a full build has done so far, which resources the tables are made of, and the sums of their hashes."""
+"""Progress of a full build: the resources that the tables are made of, and the sums of their hashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """
-    What a build did.
+    The result of a build.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ FORMAT = 4
 @dataclass(frozen=True, slots=True)
 class Collected:
     """
-    What is known of the data.
+    Metadata of the collected data.
 
     Attributes
     ----------

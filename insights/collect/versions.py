@@ -1,7 +1,7 @@
 """
 The data version: one hash of which resources are there, in which versions.
 
-It is made of sums that a refresh corrects: the hashes of what went are subtracted, those of what came are added, and
+It is made of sums that a refresh corrects: the hashes of removed resources are subtracted, new ones are added, and
 nothing else is read. A sum of hashes tells any two sets of data apart that come about by themselves; it is no proof
 against an author who may choose ids and versions freely, because such an author can change the tables too.
 """
