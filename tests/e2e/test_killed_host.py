@@ -18,7 +18,7 @@ from tests.e2e.files import made, uid
 from tests.e2e.running import ROOT, World, until, up
 from tests.headers import real_files
 
-FILES = 200
+FILES = 120
 """Enough for several seconds of work."""
 
 INNOCENT = 12

@@ -22,8 +22,10 @@ from sync.web import dashboard, dead_letters, replays
 from sync.web.exchange import Request
 
 FEW = {"with_ledger": 2, "workers": 1, "minutes": 90}
-SMALL = Size(studies=20, dead_letters=60, outstanding=5, with_history=20, objects=20, drifts=5, replays=2, **FEW)
-LARGE = Size(studies=1100, dead_letters=1100, outstanding=150, with_history=100, objects=150, **FEW)
+SMALL = Size(
+    studies=20, dead_letters=60, outstanding=5, with_history=20, objects=20, drifts=5, replays=2, audits=20, **FEW
+)
+LARGE = Size(studies=1100, dead_letters=1100, outstanding=150, with_history=100, objects=150, audits=120, **FEW)
 COMMON, *_, RARE = CODES
 LETTER = letter_of(COMMON, 0, datetime.now(UTC))
 
