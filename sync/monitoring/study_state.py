@@ -1,4 +1,4 @@
-"""The state of one study for operators: whether and as what it is in FHIR, and which values could not be used."""
+"""The state of one study for operators: its resources in FHIR, and the values that could not be used."""
 
 from __future__ import annotations
 
