@@ -1,4 +1,4 @@
-"""What pages share: a template, an answer with its headers, a failure as a page, an AuditEvent before all."""
+"""Shared by pages: a template, an answer with its headers, a failure as a page, an AuditEvent before any data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){html{background:#10161d;color:#e8edf3}}body{margin:0}"
     "main{max-width:76rem;margin:auto;padding:1rem}h1{font-size:1.5rem}"
 )
-"""Of the page of a failure, in the colours of the pages that succeed."""
+"""Style of failure pages, in the colours of the other pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back to a browser."""
+    """An answer to a browser."""
 
     body: str = field(repr=False)
     status: int = 200

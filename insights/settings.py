@@ -8,7 +8,7 @@ from sync.config.section import Section
 
 
 class InsightsSettings(Section):
-    """What a site decides for all its questions."""
+    """Settings of a site for all its questions."""
 
     fhir_url: str = ""
     """Base URL of the FHIR R4 service; the same variable as the sync's."""

@@ -25,7 +25,7 @@ from sync.errors import SyncError
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """
-    What was downloaded.
+    The result of a download.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ def time_of(answer: httpx.Response) -> str:
 async def _listed(
     service: FhirService, progress: Progress, known: Mapping[str, frozenset[str]], folder: Path
 ) -> list[dict[str, str]]:
-    """Find out what is gone by listing the ids of what is there, and write it as an export does."""
+    """Find deleted resources by listing the ids of existing ones, and write them as an export does."""
     lines = []
     for kind in progress.types:
         if not known.get(kind):

@@ -1,5 +1,5 @@
 """
-Who changed since, and all records of some patients: what a watch asks of a FHIR service.
+Requests of a watch to a FHIR service: the patients changed since a time, and all records of some patients.
 
 Source: FHIR R4 search.html (``_lastUpdated``, ``_id``, multiple values are OR), patient.html#links.
 """

@@ -1,4 +1,4 @@
-"""What has been downloaded so far, so that a kill undoes nothing that is whole."""
+"""Records the files downloaded so far, so that complete files survive a kill."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class FhirService:
 
     async def download(self, url: str, file: Path, *, with_token: bool) -> int:
         """
-        Download a file; it has its name when it is whole. Idempotent: what is there already is not asked for.
+        Download a file; it gets its name once it is complete. Idempotent: an existing file is not requested.
 
         Raises
         ------

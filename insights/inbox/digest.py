@@ -1,4 +1,4 @@
-"""What the inboxes got in a week: one event a reader, without patient data."""
+"""Weekly digests of the inboxes: one event per reader, without patient data."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def search_tag(to: Addressee) -> str:
 
 
 def recipient_of(item: Mapping[str, Any]) -> Addressee:
-    """Return whom an item is for; a model without its name."""
+    """Return the recipient of an item; for a model, without its name."""
     first: Mapping[str, Any] = next(iter(item.get("recipient") or ()), {})
     named = first.get("identifier") or {}
     return Addressee(str(first.get("reference") or ""), str(named.get("system") or ""), str(named.get("value") or ""))

@@ -49,15 +49,15 @@ from sync.protocol.outbox import add_event, publish_pending
 from sync.protocol.row_values import RowValue
 
 OVERLAP = timedelta(minutes=2)
-"""How far a run looks back behind the last: what a service shows later than its time of update is still seen."""
+"""By how much a run overlaps the last one: resources that a service shows later than their update are still read."""
 
 LEASE_SECONDS = 60.0
-"""How long a killed watch keeps others away."""
+"""How long the lease of a killed watch blocks others."""
 
 
 @dataclass(slots=True)
 class WatchRun:
-    """What a run did: counts only."""
+    """The result of a run: counts only."""
 
     patients: int = 0
     told_readers: int = 0

@@ -1,1 +1,1 @@
-"""What was said of images, by readers and by algorithms, beside what was found later: matched, counted and written."""
+"""Compares findings of readers and algorithms in images with later outcomes: matches, counts and writes them."""

@@ -23,7 +23,7 @@ from insights.views import Catalogue
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """
-    What a reader gets.
+    The feedback for one reader.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What was said of images: by a reader in reports, by an algorithm in Observations."""
+"""Findings in images: of readers in reports, of algorithms in Observations."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    What was said of images.
+    A finding in images.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Truth:
     """
-    What was found.
+    An outcome found later.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a model said, with the outcomes, the patients, and the Study Instance UIDs by the id of their study."""
+    """The findings of a model, with the outcomes, the patients, and the Study Instance UIDs by ImagingStudy id."""
 
     people: People
     patients: dict[str, Patient]

@@ -16,7 +16,7 @@ from insights.outcomes.rule import Prepared
 @dataclass(frozen=True, slots=True)
 class People:
     """
-    Who takes part.
+    The people who take part.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What was found: pathology reports, else procedures, else conditions; and implants with their sizes."""
+"""Outcomes: pathology reports, else procedures, else conditions; and implants with their sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = ("pathology", "procedure", "condition")
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What was found of members, and what was implanted; none of what the rule does not ask for."""
+    """Outcomes and implants of members, as far as the rule asks for them."""
 
     truths: Sequence[Truth]
     implants: Sequence[Truth]

@@ -1,4 +1,4 @@
-"""What a comparison writes: text, facts and rows, whole or not at all; and a note of who took rows."""
+"""Writes the results of a comparison: text, facts and rows, all or none; and an audit entry of who took rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insights.outcomes.matching import Matched, Pair
 @dataclass(frozen=True, slots=True)
 class Results:
     """
-    What is written.
+    The results to write.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""From dates to times: who is followed from the landmark on, how long, and why others are not. Pure."""
+"""Turns dates into times: who is followed from the landmark on, how long, and why others are not. Pure."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Balance:
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """
-    What may be told of those who are followed.
+    The disclosable outcomes of the people who are followed.
 
     Attributes
     ----------

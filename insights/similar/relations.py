@@ -1,5 +1,5 @@
 """
-What a rule asks of the tables, as SQL: the diagnosis that starts the clock, the lesion, calipers, events, treatments.
+Compiles a rule to SQL: the diagnosis that starts the clock, the lesion, calipers, events, treatments.
 
 All of it reads the temporary tables ``person`` and ``record_of`` of `insights.cohort.question.Question.materialise`,
 and the two that `prepare` makes: ``index_of`` and ``size_of``.
@@ -26,7 +26,7 @@ _OLDEST = completed_years(first_day("p.birth_date"), "i.last")
 @dataclass(frozen=True, slots=True)
 class Patient:
     """
-    The patient whom others are compared with.
+    The patient with whom others are compared.
 
     Attributes
     ----------

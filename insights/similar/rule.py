@@ -85,7 +85,7 @@ class SizeCaliper(Part):
 
 
 class Like(Part):
-    """What is compared with the patient."""
+    """The attributes that are compared with the patient's."""
 
     sex: Literal["same"] | None = None
     age: AgeCaliper | None = None
@@ -121,7 +121,7 @@ Event = Literal["death"] | Coded
 
 class Follow(Part):
     """
-    What is followed.
+    The events to follow.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A rule applied to one patient: asks, tells what may be told, and notes who asked about whom."""
+"""Applies a rule to one patient: queries, returns the disclosable answer, and records who asked about whom."""
 
 from __future__ import annotations
 

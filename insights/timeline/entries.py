@@ -1,4 +1,4 @@
-"""What FHIR resources are on a timeline: lane, days as they were written, and words. Pure."""
+"""Turns FHIR resources into entries of a timeline: lane, days as written, and words. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _COLUMNS = ("lane", "start", "end", "label", "detail", "prior", "new", "group", 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """
-    What is shown.
+    The content of the page.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a FHIRPath expression is worth while it is compiled: SQL, FHIR type, one or many."""
+"""The value of a FHIRPath expression during compilation: SQL, FHIR type, one or many."""
 
 from __future__ import annotations
 
