@@ -1,5 +1,5 @@
 """
-What the sync costs, measured: ``python -m bench`` prints goal, measured and met, and writes ``bench/results.json``.
+Measures the cost of the sync: ``python -m bench`` prints goal, measured and met, and writes ``bench/results.json``.
 
     header   header to ledger row, against a bare pydicom read of the same bytes      header_speed
     calls    requests that a burst of one study makes, counted from outside            burst_calls

@@ -97,7 +97,7 @@ class Cast:
 
 
 class _Step:
-    """What one resource needs: an entry of the transaction, or none."""
+    """The write that one resource needs: an entry of the transaction, or none."""
 
     def __init__(self, reference: str, entry: Resource | None) -> None:
         self.reference, self.entry = reference, entry

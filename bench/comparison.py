@@ -44,7 +44,7 @@ HOW = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What one run of one protocol took."""
+    """The cost of one run of one protocol."""
 
     seconds: float
     """From the last upload (Cast: from the start) until all was in FHIR."""

@@ -1,5 +1,5 @@
 """
-What a message costs the storage emulator while few and many others wait, by the bare library: none of our code.
+Measures the cost of a message in the storage emulator while few and many others wait, with the bare library.
 
     python -m bench.emulator [--messages 3000] [--stop]
 

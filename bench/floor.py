@@ -23,7 +23,7 @@ from sync.adapters.azure.tables.batching import MAX_ROWS
 
 FIRST_READ = 65_536
 ROWS = 3
-"""Of an instance: claim, row, settle."""
+"""Writes per instance: claim, row, settle."""
 
 _AT_ONCE, _TABLE = 16, "benchfloor"
 

@@ -40,7 +40,7 @@ class Goal:
 
     unit: str = ""
     floor: float | None = None
-    """What the machine or the protocol allows at best, measured or counted in the same run."""
+    """The best that the machine or the protocol allows, measured or counted in the same run."""
 
     tolerance: float = 0.1
     """By how much another run may differ, as a share, before it counts as a regression: counts hardly vary."""
@@ -60,7 +60,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one section measured, and how."""
+    """The measurements of one section, and how they were taken."""
 
     name: str
     how: str

@@ -1,5 +1,5 @@
 """
-What pages cost in a large world: milliseconds until the last byte, and requests to the storage, page by page.
+Measures pages in a large world: milliseconds until the last byte, and requests to the storage, page by page.
 
     fill ──> Azurite <── functions host <── every page, in turns      how long
              Azurite <── relay <── functions host <── the same        how many requests
@@ -65,7 +65,7 @@ HOW = (
 
 @dataclass(slots=True)
 class Visited:
-    """What the visits of one page took."""
+    """The cost of the visits of one page."""
 
     milliseconds: list[float] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Visited:
 
 
 def measure(*, quick: bool) -> Section:
-    """Fill a world, and look at every page of it."""
+    """Fill a world, and request every page of it."""
     return _measured(QUICK if quick else FULL, QUICK_VISITS if quick else VISITS, COUNTED_VISITS)
 
 

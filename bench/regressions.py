@@ -19,7 +19,7 @@ Goals = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Verdict(enum.StrEnum):
-    """What became of a figure."""
+    """The verdict on a figure."""
 
     SAME = "same"
     BETTER = "better"
@@ -42,7 +42,7 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """What became of it."""
+        """Return the verdict on a figure."""
         if self.new is None:
             return Verdict.GONE
         if self.old is None:

@@ -32,7 +32,7 @@ from sync.monitoring.ticks import Job
 from sync.verify.objects import project_again, reinspect
 
 STUDIES, INSTANCES = 84, 3
-"""As many as were there when 12.3 requests a second were counted on Azure's own host."""
+"""The size of the world in which 12.3 requests a second were counted on Azure's own host."""
 
 BEFORE = 12.3
 CONTAINER = "rest"

@@ -51,7 +51,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What it took to deal with all arrivals."""
+    """The cost of processing all arrivals."""
 
     instances: int
     """Started."""

@@ -26,7 +26,7 @@ INSTANCES = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
-    """What it took."""
+    """The cost of one run."""
 
     writes: int
     after_last_upload: float

@@ -23,7 +23,7 @@ BATCHES_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the services take, a second; None: no limit, or not on the way."""
+    """The limits of the services, a second; None: no limit, or not involved."""
 
     queue: float | None
     account: float
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one instance and one study ask for."""
+    """The requests of one instance and of one study."""
 
     processor_seconds: float
     round_trips: float
@@ -106,7 +106,7 @@ class _Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came out: instances a second, and how busy each kind of station was at the most (1: always)."""
+    """The result: instances a second, and the highest utilisation of each kind of station (1: always busy)."""
 
     rate: float
     busy: dict[str, float]

@@ -37,7 +37,7 @@ _PLACES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """What one file says, as far as the baseline's mapping looks at it."""
+    """The attributes of one file that the baseline's mapping reads."""
 
     study: str
     series: str

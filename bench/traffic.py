@@ -49,7 +49,7 @@ class Journal:
 
 
 def kind_of(request: Request) -> str:
-    """Tell what a request to the storage was."""
+    """Return the kind of a request to the storage."""
     path = urlsplit(request.target).path
     if request.service == "blob":
         return BLOB_READ if request.method in ("GET", "HEAD") else UPLOAD

@@ -103,7 +103,7 @@ class BenchWorld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """What one burst took; seconds of the monotonic clock."""
+    """The times of one burst; seconds of the monotonic clock."""
 
     instances: int
     first_upload: float
