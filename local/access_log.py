@@ -21,7 +21,7 @@ _UNKNOWN = "-"
 
 
 class Happened(enum.Enum):
-    """What a request did to a blob; the value is the event's type without its prefix."""
+    """The effect of a request on a blob; the value is the event's type without its prefix."""
 
     CREATED = "BlobCreated"
     DELETED = "BlobDeleted"

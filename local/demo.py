@@ -41,7 +41,7 @@ DEADLINE = 180.0
 """Seconds from the first upload until everything must have arrived."""
 
 EXTRA = "pip install '.[insights]'"
-"""What the questions need beside what `make demo` installs."""
+"""Installs the packages that the questions need besides those of `make demo`."""
 
 QUESTIONS = (
     "python -m sync collect .local/clinical",

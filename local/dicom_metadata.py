@@ -67,7 +67,7 @@ class Refused(ValueError):
 @dataclass(slots=True)
 class Stored:
     """
-    What the service keeps of an instance.
+    The stored data of an instance.
 
     ``metadata`` as it writes them; ``dropped`` are tags; an instance that is not ``readable`` can be stored, and then
     its metadata cannot be had; one that is not ``in_feed`` makes pages of the feed fail, and those alone.

@@ -46,7 +46,7 @@ _LARGEST_BODY = 256 * 1024 * 1024
 _JSON = "application/dicom+json"
 _CHUNK = 16 * 1024
 _OF_SEARCH = ("00080018", "00080060", "00081090", "0020000E", "00400244")
-"""What a search of version 2 tells of an instance unless more is asked for."""
+"""Attributes that a search of version 2 returns unless more are requested."""
 
 
 class StandIn:

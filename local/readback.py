@@ -63,7 +63,7 @@ async def read_back(fhir_url: str, expected: Expectation) -> Held:
 
 
 def differences(expected: Expectation, held: Held, rejected: Mapping[str, int]) -> list[str]:
-    """Say in words what is not as expected; empty when all is. Counts only, no names."""
+    """Return the differences from the expected state in words; empty without any. Counts only, no names."""
     missing = expected.studies.keys() - held.studies.keys()
     wrong = [uid for uid in held.studies if held.studies[uid] != expected.studies[uid]]
     problems = []

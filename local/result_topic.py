@@ -69,7 +69,7 @@ async def result_topic(key: str = "a2V5") -> AsyncIterator[Topic]:
 
 
 def _problem(request: web.Request, body: bytes) -> str:
-    """Say what the service would refuse; empty when nothing."""
+    """Return what the service would refuse; empty when it accepts the request."""
     if request.query.get("api-version") != _API:
         return "api-version"
     if request.content_type != "application/cloudevents-batch+json":

@@ -50,7 +50,7 @@ _INSTANCES_A_SERIES = 30
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a file says it is: UIDs, and Patient ID with its issuer, empty when there is none."""
+    """The identity in a file: UIDs, and Patient ID with its issuer, empty when there is none."""
 
     study: str
     series: str
@@ -74,7 +74,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What FHIR and the dead letters must hold at the end."""
+    """The expected content of FHIR and of the dead letters at the end."""
 
     studies: Mapping[str, Mapping[str, frozenset[str]]]
     """Study UID -> series UID -> SOP Instance UIDs."""

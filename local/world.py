@@ -53,7 +53,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What world to make."""
+    """The plan of a world."""
 
     fhir: str = "embedded"
     """``embedded``, ``embedded-azure``, ``hapi``, or the base URL of a server that runs already."""
@@ -65,7 +65,7 @@ class Plan:
     """Envelope of the events."""
 
     disorder: Disorder = field(default_factory=Disorder)
-    """How events are delivered worse than usual."""
+    """The faults in the delivery of events."""
 
     host: Callable[[int], Sequence[str]] | None = None
     """Makes the command of another functions host for a port; None: `local.host` with our app."""
