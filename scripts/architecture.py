@@ -77,7 +77,7 @@ def awaited(function: str) -> list[str]:
     unknown = {name for _, name in calls} - STEPS.keys() - ASIDE
     if unknown:
         raise KeyError(f"sync.pipeline.{function} awaits {', '.join(sorted(unknown))}: say it in scripts.architecture")
-    # What is awaited in several places is told by the last of them: before it stand the ways out for repeats.
+    # A call that is awaited in several places is drawn at the last one: the earlier ones are early returns for repeats.
     last = {name: place for place, name in calls if name in STEPS}
     return sorted(last, key=lambda name: last[name])
 

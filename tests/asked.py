@@ -21,14 +21,14 @@ from tests.azure_searches import LINKED, misleading
 
 
 class Asked:
-    """What was asked in this run, and is wrong."""
+    """The wrong requests of this run."""
 
     def __init__(self) -> None:
         self.wrong: dict[str, str] = {}
         self.looked_at = 0
 
     def watch(self) -> None:
-        """Look at each request; what is asked and answered stays as it is."""
+        """Check each request; requests and answers stay unchanged."""
         plain = FhirRemote.ask
 
         @functools.wraps(plain)

@@ -1,5 +1,5 @@
 """
-What Azure's FHIR service refuses or mistakes in a search, as rules over its address.
+Searches that Azure's FHIR service refuses or misreads, as rules over the URL.
 
 Source: microsoft/fhir-server, its search options, sorting validator and chained expressions; FHIR R4 search parameters.
 """

@@ -16,7 +16,7 @@ INSTRUMENTATION_KEY = "00000000-0000-0000-0000-000000000001"
 
 @dataclass
 class Collector:
-    """What came in, by path; ``status`` is what is answered."""
+    """The requests received, by path; ``status`` is the answer's."""
 
     url: str = ""
     status: int = 200
@@ -48,7 +48,7 @@ class Collector:
         return [attributes(span.resource) for request in requests for span in request.resource_spans]
 
     def envelopes(self):
-        """What Application Insights got."""
+        """Return the envelopes that Application Insights received."""
         items = []
         for path, bodies in self.bodies.items():
             if path.endswith("/track"):

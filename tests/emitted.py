@@ -30,7 +30,7 @@ _MOST = 50_000
 
 
 class Emitted:
-    """What was written in this run."""
+    """The resources written in this run."""
 
     def __init__(self) -> None:
         self._bodies: dict[str, dict[str, Any]] = {}

@@ -131,7 +131,7 @@ def cast_study(
 
 
 def event(change: Change, **more: Any) -> dict[str, Any]:
-    """What Event Grid would say of the change."""
+    """Return the event that Event Grid would send for the change."""
     kind = "BlobCreated" if change.action is Action.CREATED else "BlobDeleted"
     return {
         "topic": "/subscriptions/0/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/memory",
@@ -154,7 +154,7 @@ class ReadOnlyFhir:
     calls: Counter[str] = field(default_factory=Counter)
     written: list[FhirWrite] = field(default_factory=list)
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
-    """What another writer does, once, just before the next call of this name."""
+    """The write of another writer, once, just before the next call of this name."""
     failures: list[Exception] = field(default_factory=list)
     """Raised by the next transactions, one each, before anything is applied."""
     outage: Exception | None = None
@@ -316,7 +316,7 @@ class MemoryWorld:
         raise AssertionError("messages without end")
 
     async def replay(self, *, redelivered: bool = True) -> None:
-        """Look at every object again and project every study again."""
+        """Inspect every object again and project every study again."""
         for ref in self.store.objects.refs():
             change = Change(object=ref, action=Action.CREATED)
             await self.ingest(change, redelivered=redelivered)
