@@ -40,7 +40,7 @@ var rules = [
   {
     name: 'lag'
     code: 'alert.lag'
-    title: 'The oldest outstanding study waits'
+    title: 'The oldest outstanding study has waited'
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
@@ -51,7 +51,7 @@ var rules = [
   {
     name: 'queue'
     code: 'alert.queue'
-    title: 'The oldest message of a queue waits'
+    title: 'The oldest message of a queue has waited'
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
@@ -117,7 +117,7 @@ var rules = [
   {
     name: 'defect'
     code: 'alert.defect'
-    title: 'The sync met a defect of its own'
+    title: 'The sync failed because of a defect'
     severity: 2
     every: 'PT5M'
     window: 'PT10M'
@@ -128,7 +128,7 @@ var rules = [
   {
     name: 'delivery'
     code: 'alert.delivery'
-    title: 'Deliveries outlived their budget'
+    title: 'Deliveries exceeded their time limit'
     severity: 1
     every: 'PT1M'
     window: 'PT15M'
@@ -139,7 +139,7 @@ var rules = [
   {
     name: 'feed'
     code: 'alert.feed'
-    title: 'A change feed stands still'
+    title: 'A change feed has stopped'
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
@@ -150,7 +150,7 @@ var rules = [
   {
     name: 'missing-events'
     code: 'alert.missing_events'
-    title: 'An object is in the source and no event told of it'
+    title: 'An object is in the source, but no event reported it'
     severity: 1
     every: 'PT1M'
     window: 'PT5M'
@@ -161,7 +161,7 @@ var rules = [
   {
     name: 'removals'
     code: 'alert.removals'
-    title: 'Removals past the ceiling wait for an operator'
+    title: 'Removals above the ceiling wait for an operator'
     severity: 1
     every: 'PT1M'
     window: 'PT5M'

@@ -143,7 +143,7 @@ class UnreadableRow(TransientError):
     code = "store.unreadable"
     hint = (
         "Another version of the sync wrote the row of table `cursors`, or it was changed by hand. Let that version end "
-        "its job, or correct or delete the row; the runbook says what begins again then."
+        "its job, or correct or delete the row; the runbook says what restarts then."
     )
 
 
@@ -168,42 +168,42 @@ class EventsUnavailable(TransientError):
     """The topic of result events did not answer."""
 
     code = "events.unavailable"
-    hint = "Check the Event Grid topic; the events wait in table `outbox`; the sync continues."
+    hint = "Check the Event Grid topic. The events wait in table `outbox`, and the sync continues."
 
 
 class WebhookUnavailable(TransientError):
     """The webhook of the alerts did not answer, or refused the notice."""
 
     code = "alert.webhook"
-    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its format; the notice is retried for an hour."
+    hint = "Check DICOM_SYNC_ALERT_WEBHOOK and its format. The notification is retried for an hour."
 
 
 class Contention(TransientError):
     """The same optimistic race was lost too many times in a row."""
 
     code = "store.contention"
-    hint = "Harmless if rare: the message is redelivered. If it persists, look for a second deployment on this state."
+    hint = "Harmless if rare: the message is redelivered. If it persists, look for a second deployment on this account."
 
 
 class PhaseTooLong(TransientError):
     """A phase of a timer took longer than its budget and was cut off; its next run continues."""
 
     code = "timer.too_long"
-    hint = "Check what the phase waits for: a slow service, or a database that grew; its next run continues."
+    hint = "Check which service is slow, or whether the data grew. The next run of the phase continues."
 
 
 class DeliveryTooLong(TransientError):
     """A delivery outlived its budget and was cut off; it is delivered again."""
 
     code = "delivery.too_long"
-    hint = "Check what it waited for: a service that answers slowly or not at all. The message is redelivered."
+    hint = "Check which service answers slowly or not at all. The message is redelivered."
 
 
 class RequestTooLong(TransientError):
     """The answer to an HTTP request took longer than its budget and was cut off; what it had written stays."""
 
     code = "request.too_long"
-    hint = "Check what it waited for: a service that answers slowly or not at all. Ask again; repeats do no harm."
+    hint = "Check which service answers slowly or not at all, then repeat the request; it is idempotent."
 
 
 class UnexpectedFailure(TransientError):
@@ -241,7 +241,7 @@ class BadEvent(PermanentError):
     """The message is not what the event schema promises."""
 
     code = "event.malformed"
-    hint = "Check which sender writes to the objects queue; the object itself is found by a backfill."
+    hint = "Check which sender writes to the queue `objects`; a backfill finds the object itself."
 
 
 class ForeignSource(PermanentError):
@@ -262,14 +262,14 @@ class MessageTooLarge(PermanentError):
     """The message exceeds what a queue takes (64 KiB); Event Grid's own events are far below."""
 
     code = "event.too_large"
-    hint = "Check which sender writes such events; the objects themselves are found by a backfill."
+    hint = "Check which sender writes such events; a backfill finds the objects themselves."
 
 
 class RowTooLarge(PermanentError):
     """A row would exceed 1 MiB, the limit of Table Storage."""
 
     code = "store.row_too_large"
-    hint = "The header holds more text than one row can keep; shorten its free-text attributes at the source."
+    hint = "The header has more text than one table row can hold; shorten its free-text attributes at the source."
 
 
 class SourceArchived(PermanentError):
@@ -278,7 +278,7 @@ class SourceArchived(PermanentError):
     code = "source.archived"
     hint = (
         "Rehydrate the blob to the hot, cool or cold tier; the event BlobTierChanged, a retry or a replay then reads "
-        "it. What FHIR holds of it stays."
+        "it. Its data in FHIR stay."
     )
 
 
@@ -287,8 +287,8 @@ class RemovalHeld(PermanentError):
 
     code = "removal.held"
     hint = (
-        "Check that the source is whole. Then confirm the removals or refuse them: python -m sync removals. What is "
-        "there again is taken off by itself."
+        "Check that the source is complete. Then confirm the removals or refuse them: python -m sync removals. An "
+        "object that reappears is released automatically."
     )
 
 
@@ -337,7 +337,7 @@ class MissingIdentity(UnreadableObject):
     """No usable Study, Series or SOP Instance UID."""
 
     code = "header.missing_identity"
-    hint = "The file lacks a UID that the detail names, or the UID is not one; correct it at its source."
+    hint = "The UID that the detail names is missing or invalid; correct the file at its source."
 
 
 class AmbiguousMatch(PermanentError):
@@ -348,7 +348,7 @@ class AmbiguousMatch(PermanentError):
 
 
 class InvalidResource(PermanentError):
-    """Our own validation refused what the mapping built."""
+    """Our own validation refused a resource that the mapping built."""
 
     code = "mapping.invalid"
     hint = "This is a defect of the mapping: report the element path named in the detail."
@@ -414,7 +414,7 @@ class FeedMissing(SyncError):
     code = "feed.missing"
     hint = (
         "Turn on the change feed of the storage account; accounts with a hierarchical namespace have none. Until then "
-        "a listing is read instead, which cannot see what was deleted."
+        "the containers are listed instead; a listing does not show deletions."
     )
 
 

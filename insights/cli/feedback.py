@@ -49,11 +49,11 @@ def report_feedback(
     overwrite: Overwrite = False,
 ) -> None:
     """
-    Tell one reader what was found after the reads: you said, was found, days between, agreement.
+    Show one reader the outcomes of the reads: finding, outcome, days in between, agreement.
 
-    It begins with coverage, because an outcome is known of few reads. There are no scores and no ranking, and only the
-    reads of that reader are in it; the files hold real ids, are readable by their owner only, and `audit.ndjson` beside
-    the data notes that they were made. Which outcome answers which read, and the limits: docs/feedback.md.
+    The report begins with coverage, because few reads have a known outcome. It has no scores and no ranking, and only
+    the reads of that reader. The files hold real ids and are readable by their owner only; `audit.ndjson` beside the
+    data records the report. docs/feedback.md explains which outcome answers which read, and the limits.
 
     **Examples**
 
@@ -87,13 +87,13 @@ def watch_outcomes(
     as_json: Annotated[bool, typer.Option("--json", help="Write the counts of each run as JSON.")] = False,
 ) -> None:
     """
-    Tell readers and models what was found, as it arrives in FHIR, until Ctrl-C or SIGTERM.
+    Report outcomes to readers and models as they arrive in FHIR, until Ctrl-C or SIGTERM.
 
-    Each run asks whose records changed since the last, matches them as `feedback report` does, and writes an item
-    for each outcome to the inbox: a Communication in FHIR. News are published as `feedback.found` and `model.outcome`,
-    and once a week `feedback.digest`, without patient data. A run may be repeated: nothing is sent twice. The
-    cursor is in the state account, and two processes never run one rule at once; after a kill another takes over within
-    a minute.
+    Each run reads the records of patients that changed since the last run, matches them as `feedback report` does, and
+    writes an item for each outcome to the inbox: a Communication in FHIR. New and changed items are published as
+    `feedback.found` and `model.outcome`, and once a week as `feedback.digest`, without patient data. Runs are
+    idempotent: nothing is sent twice. The cursor is in the state account, and two processes never run the same rule at
+    once; after a kill, another process takes over within a minute.
 
     **Examples**
 

@@ -44,12 +44,12 @@ def report_model(
     overwrite: Overwrite = False,
 ) -> None:
     """
-    Compare what one version of an algorithm said with what was found, and recommended sizes with implants.
+    Compare the findings of one version of an algorithm with outcomes, and recommended sizes with implants.
 
-    A confusion matrix with predictive values, agreement and kappa; sensitivity and specificity as they are and
-    corrected for partial verification, withheld where no negative finding was verified; bias and limits of sizes.
-    Cells below `DICOM_SYNC_MINIMUM_CELL` (11) people are hidden, with what they could be computed from, unless rows may
-    leave. Which outcome answers which finding, and the limits: docs/models.md.
+    The report has a confusion matrix with predictive values, agreement and kappa; sensitivity and specificity, raw and
+    corrected for partial verification (withheld if no negative finding was verified); and bias and limits of sizes.
+    Cells below `DICOM_SYNC_MINIMUM_CELL` (11) people, and cells that would reveal them, are hidden unless rows may be
+    written. docs/models.md explains which outcome answers which finding, and the limits.
 
     **Examples**
 

@@ -50,7 +50,7 @@ def _tell(notices: Sequence[Notice], *, as_json: bool) -> None:
 
 
 def _warn(failure: SyncError) -> None:
-    console().print(f"{failure}; no alert can be sent until it is over. {failure.hint}")
+    console().print(f"{failure}; no alert can be sent until the state account answers. {failure.hint}")
 
 
 def acknowledge(*, code: str, who: str) -> None:

@@ -66,7 +66,7 @@ def backfill(
         as_json=as_json,
     )
     if dry_run and project:
-        refuse("--dry-run writes nothing, so there is nothing to --project")
+        refuse("--dry-run writes nothing, so it cannot be combined with --project")
     counts, states = with_services(lambda running: _run(options, running), writes_fhir=options.project)
     if not states <= {WalkState.DONE, WalkState.FAILED}:
         raise typer.Exit(EXIT_UNAVAILABLE)
@@ -136,7 +136,7 @@ async def _shared(
     scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
 ) -> tuple[Counter[str], float, WalkState]:
     asked = new_backfill(scope, rate=options.rate)
-    await begin_or_go_on(asked, s, out, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} dealt with")
+    await begin_or_go_on(asked, s, out, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} processed")
     kinds, heading = {asked.kind: Backfill(listing=running.listing)}, f"Reading {scope.container}"
     progress, rate = await share_walk(
         asked.name, kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json

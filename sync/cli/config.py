@@ -45,7 +45,7 @@ async def _try_all(*, as_json: bool) -> list[Connection]:
     try:
         if as_json:
             return await tried(running)
-        console().print(f"trying    each service, all at once, for {LONGEST:g} s at most")
+        console().print(f"trying    all services at once, for at most {LONGEST:g} s")
         return await tried(running, answered=_print_connection)
     finally:
         await running.close()

@@ -121,7 +121,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
 def _selection(kind: str | None, subject: str, code: str, *, everything: bool) -> Selection:
     """Return the selection, given in exactly one way, so that no mistake selects all."""
     if [kind is not None, bool(code), everything].count(True) != 1 or (kind is None) != (not subject):
-        _refuse("say which: KIND SUBJECT, or --code, or --all")
+        _refuse("name the dead letters: KIND SUBJECT, or --code, or --all")
     return Selection(kind=SubjectKind(kind) if kind else None, subject=subject, code=code or None)
 
 
@@ -146,7 +146,7 @@ def _tell_of_unknown(code: str, count: int) -> None:
     codes = entries()
     if code not in codes:
         near = difflib.get_close_matches(code, codes, n=1)
-        meant = f"; did you mean {near[0]}?" if near else "; `dead-letters list` shows those that there are"
+        meant = f"; did you mean {near[0]}?" if near else "; `dead-letters list` shows the current codes"
         _refuse(f"--code: there is no code {shown(code)}{meant}")
 
 

@@ -39,7 +39,7 @@ def export(*, folder: Path | None, container: str, max_mb: int, overwrite: bool,
 
 def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet: bool) -> Exported:
     if folder is None:
-        refuse("say where to: a folder, or --container")
+        refuse("name the target: a folder, or --container")
     try:
         prepare(folder, overwrite=overwrite)
     except (NotEmpty, OSError) as problem:

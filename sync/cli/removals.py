@@ -36,7 +36,7 @@ def confirm(*, why: str, who: str) -> None:
     async def decide(running: Running) -> int:
         return await confirm_removals(running.sources, running.services, who=who or user_name(), why=_reason(why))
 
-    typer.echo(f"confirmed: {with_services(decide)} are inspected again, and go if they are gone")
+    typer.echo(f"confirmed: {with_services(decide)} are inspected again, and removed if they are gone")
 
 
 def refuse(*, why: str, who: str) -> None:
@@ -50,7 +50,7 @@ def refuse(*, why: str, who: str) -> None:
 
 def _reason(why: str) -> str:
     if not why.strip():
-        raise typer.BadParameter("say why", param_hint="--why")
+        raise typer.BadParameter("a reason is required", param_hint="--why")
     return why[:1000]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 _NO_FEED = (
-    "no feed   the account keeps no change feed, so its containers were listed: what was deleted unnoticed is not seen "
+    "no feed   the account keeps no change feed, so its containers were listed; a listing does not show deletions "
     "(python -m sync verify does)"
 )
 
@@ -69,7 +69,7 @@ def replay(
         fields=fields, dry_run=dry_run, project=project, parallel=parallel, rate=rate, as_json=as_json
     )
     if dry_run and project:
-        refuse("--dry-run writes nothing, so there is nothing to --project")
+        refuse("--dry-run writes nothing, so it cannot be combined with --project")
     if code := with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
         raise typer.Exit(code)
 
@@ -114,7 +114,7 @@ async def _shared(
 ) -> WalkProgress:
     asked = new_replay(request, rate=options.rate)
     await begin_or_go_on(
-        asked, s, out, dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} dealt with"
+        asked, s, out, dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} processed"
     )
     progress, _ = await share_walk(
         asked.name,
@@ -135,7 +135,7 @@ def _tell_unknown(request: ReplayRequest, counts: Mapping[str, int], out: Consol
     inspected = sum(counts.get(name, 0) for name in ("synced", "unchanged", "gone", "rejected"))
     if request.study is None or inspected:
         return False
-    out.print("unknown   no object of this study is known; python -m sync backfill inspects everything there is")
+    out.print("unknown   no object of this study is known; python -m sync backfill inspects all objects")
     return True
 
 

@@ -104,7 +104,7 @@ async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown
     study = await _known(chosen, running.services)
     outcome = await Round(plan, running.services, running.listing, audience=shown).over_one(study)
     if not outcome.found and await _never_inspected(study, running.services):
-        console().print("unknown   no object of this study is known; python -m sync backfill inspects everything")
+        console().print("unknown   no object of this study is known; python -m sync backfill inspects all objects")
         raise typer.Exit(EXIT_REJECTED)
     return outcome
 
@@ -239,7 +239,9 @@ def _table(outcome: ScanOutcome) -> Table:
 def _closing(outcome: ScanOutcome, plan: Plan) -> Iterator[str]:
     studies = counted(outcome.studies, "study", "studies")
     outstanding = (
-        f"{outcome.busy} left to the sync, which is at work on them" if outcome.busy else "none of them outstanding"
+        f"{outcome.busy} skipped, because the sync has pending work on them"
+        if outcome.busy
+        else "none of them outstanding"
     )
     yield f"{studies} compared, {outstanding}."
     if outcome.kept:

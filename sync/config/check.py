@@ -211,7 +211,7 @@ def _asleep(settings: Settings, environment: Mapping[str, str]) -> Iterator[Rema
         for variable, known in FEED_TIMERS.items():
             hides = known.split(".")[1] == switch["function"].lower() and value.strip().lower() in {"true", "1"}
             if hides and values[variable][0]:
-                text = f"keeps the feed of {variable} from being read: set false, or remove that"
+                text = f"disables the feed of {variable}: set this to false, or remove {variable}"
                 yield Remark(setting=name, severity=RemarkSeverity.WRONG, text=text)
 
 
@@ -297,13 +297,15 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
         text = f"is set beside {STATE}, which wins: remove one of them"
         yield Remark(setting=f"{STATE}__accountName", severity=RemarkSeverity.WRONG, text=text)
     if settings.operators == "entra" and not settings.signs_in:
-        text = "is entra, and App Service does not say that its authentication is on: no one may act; turn it on there"
+        text = "is entra, but App Service authentication is not on, so no one may act: turn it on"
         yield Remark(setting=Settings.variable("operators"), severity=RemarkSeverity.WRONG, text=text)
     if settings.header.first_read_bytes > settings.header.max_bytes:
         text = f"expected at most {PREFIX}HEADER_MAX_BYTES"
         yield Remark(setting=f"{PREFIX}HEADER_FIRST_READ_BYTES", severity=RemarkSeverity.WRONG, text=text)
     if settings.cast_patient_system and settings.patient_policy == "reference-only":
-        text = f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which looks for no Patient: remove one"
+        text = (
+            f"has no effect while {PREFIX}PATIENT_POLICY is reference-only, which searches for no Patient: remove one"
+        )
         yield Remark(setting=Settings.variable("cast_patient_system"), severity=RemarkSeverity.WRONG, text=text)
     if settings.instances == "series" and settings.blob_names:
         text = f"has no effect while {PREFIX}INSTANCES is series, which lists no instances: remove one of them"
@@ -316,15 +318,13 @@ def _contradictions(settings: Settings) -> Iterator[Remark]:
 def _unwise(settings: Settings) -> Iterator[Remark]:
     """Name limits that would be passed while all is well."""
     if settings.alert.lag_seconds <= settings.max_wait:
-        text = f"expected more than {PREFIX}MAX_WAIT, or a study that merely grows raises the alert"
+        text = f"expected more than {PREFIX}MAX_WAIT, otherwise a study that is still growing raises the alert"
         yield Remark(setting=f"{PREFIX}ALERT_LAG_SECONDS", severity=RemarkSeverity.ADVICE, text=text)
     if settings.alert.stopped_seconds <= EVALUATED_EVERY:
-        text = f"expected more than {EVALUATED_EVERY:g}: so often are alerts evaluated, so it would always be raised"
+        text = f"expected more than {EVALUATED_EVERY:g}: alerts are evaluated this often, so this one stays active"
         yield Remark(setting=f"{PREFIX}ALERT_STOPPED_SECONDS", severity=RemarkSeverity.ADVICE, text=text)
     if settings.instances == "series" and settings.detail == "full":
-        text = (
-            f"body says as much while {PREFIX}INSTANCES is series: full adds details of the instances, which none lists"
-        )
+        text = f"body has the same effect while {PREFIX}INSTANCES is series: full adds only details of instances"
         yield Remark(setting=f"{PREFIX}DETAIL", severity=RemarkSeverity.ADVICE, text=text)
     if settings.metrics_by_minute_kept_hours > settings.metrics_by_hour_kept_days * _HOURS:
         text = f"expected at most {PREFIX}METRICS_BY_HOUR_KEPT_DAYS (in days): hourly rows outlive rows by the minute"

@@ -69,12 +69,12 @@ class Settings(MappingSettings):
     """Comma-separated list of the containers that hold DICOM files; all others are ignored."""
 
     quiet_period: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """Seconds without a change before a study is projected, at most; see the next setting."""
+    """Maximum seconds without a change before a study is projected; see the next setting."""
 
     shortest_quiet_period_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
-    """Seconds without a change before the first projection of a study whose objects arrive quickly, one after another
-    in a fifth of that time. Between this and the quiet period, five times the longest gap between its objects. A study
-    that is in FHIR, or of which one object came, waits the quiet period. At or above the quiet period: all wait that.
+    """Minimum seconds without a change before the first projection of a study. The study waits for five times the
+    longest gap between its objects, but not shorter than this and not longer than the quiet period. A study that is
+    already in FHIR, or that has one object so far, waits for the quiet period. So do all studies if this is not lower.
     """
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
@@ -85,17 +85,17 @@ class Settings(MappingSettings):
     """Seconds that an outage may delay a study or object before it also becomes a dead letter. Retries continue."""
 
     longest_wait_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
-    """Longest ``Retry-After`` of a service that is honored, in seconds, however long it asks to be left alone."""
+    """Longest ``Retry-After`` of a service that is honored, in seconds; longer ones are cut to it."""
 
     delivery_budget_seconds: Annotated[float, Field(ge=30, le=540)] = 300.0
     """Seconds after which a delivery is cut off and delivered again; less than the ``functionTimeout`` of host.json."""
 
     max_removals_per_hour: Annotated[int, Field(ge=0, le=1000)] = 100
-    """Studies that may lose instances, or go, within an hour; past it removals are held until an operator confirms."""
+    """Studies that may lose instances, or be removed, within an hour; above it, removals wait for an operator."""
 
     max_removal_share_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """Percentage of the studies in FHIR to which the same applies; twenty studies an hour may always go, unless the
-    number allows fewer."""
+    """The same limit as a percentage of the studies in FHIR; it always allows twenty studies an hour, unless the
+    previous setting allows fewer."""
 
     reconcile_studies_per_minute: Annotated[int, Field(ge=0, le=1000)] = 50
     """Studies to compare with FHIR and the source each minute, in a continuous cycle; 0: off."""
@@ -124,8 +124,8 @@ class Settings(MappingSettings):
     and have the app role ``timeline`` or ``timeline-all``. Needs the package ``insights``."""
 
     inbox: bool = False
-    """Serve ``api/inbox``: outcomes of the reads of who signed in by App Service authentication and has the app role
-    ``feedback``, with marks. ``python -m sync feedback watch`` fills it. Needs the package ``insights``."""
+    """Serve ``api/inbox``: readers who signed in by App Service authentication and have the app role ``feedback`` see
+    and mark the outcomes of their reads. ``python -m sync feedback watch`` fills it. Needs the package ``insights``."""
 
     undelivered_events: Container = "event-dead-letters"
     """Container of the state account for events that Event Grid could not deliver; they are recovered every five
@@ -166,17 +166,17 @@ class Settings(MappingSettings):
     """Name of the account for queues and tables if a managed identity is used."""
 
     state_account: Account = ""
-    """The same, where the host gets addresses (``AzureWebJobsStorage__blobServiceUri`` and so on) instead of a name: by
-    a name it only finds accounts of the public cloud."""
+    """Name of the state account, if the host gets addresses (``AzureWebJobsStorage__blobServiceUri`` and so on) instead
+    of a name; by name, the host finds only accounts of the public cloud."""
 
     storage_blob_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__blobServiceUri")
-    """Its blob service, where the account's name does not tell it, as with DNS zone endpoints."""
+    """URL of its blob service, if the URL cannot be derived from the account's name, as with DNS zone endpoints."""
 
     storage_queue_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__queueServiceUri")
-    """Its queue service, likewise."""
+    """URL of its queue service, likewise."""
 
     storage_table_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__tableServiceUri")
-    """Its table service, likewise; if unset, the queue service's address tells it."""
+    """URL of its table service, likewise; if unset, it is derived from the queue service's URL."""
 
     source: Source = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; if empty, the state
@@ -195,11 +195,11 @@ class Settings(MappingSettings):
 
     dicom_header: Literal["never", "when-needed", "always"] = "when-needed"
     """
-    When the own header of an instance of the DICOM service is read instead of its metadata, which lack what the service
-    takes for invalid. ``never``: no request per instance, but a study may go to no patient or have no modality.
-    ``when-needed``: one extra request for each instance whose metadata lack the Patient ID or an attribute that it must
-    have (if only empty), or have lost letters. ``always``: one request per instance, and exactly what a file in blob
-    storage gives. An instance whose metadata cannot be had is read this way in any case.
+    When the sync reads the header of an instance of the DICOM service instead of its metadata, which lack attributes
+    that the service considers invalid. ``never``: no request per instance, but a study may lack its patient or its
+    modality. ``when-needed``: one extra request for each instance whose metadata lack the Patient ID or an attribute
+    that must be present (even if empty), or have lost characters. ``always``: one request per instance, with the same
+    result as for a file in blob storage. If the service cannot return the metadata, the header is read in any case.
     """
 
     orthanc_url: WebRoot = ""

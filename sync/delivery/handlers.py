@@ -60,7 +60,7 @@ STALLED = 20.0
 """Seconds after which a study is enqueued again though all messages are leased: their holder may have been killed."""
 
 _HINTS = {
-    "poison.crash": "The process ended each time this was handled. See the worker's exit in the host's log, then retry."
+    "poison.crash": "The process ended each time it handled this. See the worker's exit in the host's log, then retry."
 }
 
 FEW = 32

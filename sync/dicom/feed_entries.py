@@ -23,7 +23,7 @@ from sync.events.fields import sequence_from
 from sync.model import Action, Change, Inspection, InstanceMetadata, ObjectRef
 from sync.model.timestamps import utc_of
 
-_HINT = "The entry names no instance. If one is missing, replay the time around it or ingest its study again."
+_HINT = "The entry names no instance. If an instance is missing, replay the time around the entry, or its study."
 FEED = "feed "
 """Begins what dead letters of entries name as their queue; the account of the DICOM service follows."""
 

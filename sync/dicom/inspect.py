@@ -130,7 +130,7 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
             raise failure from None
         if again.code not in UNAVAILABLE:
             raise
-        hint = "The DICOM service gives neither the metadata nor the file of this instance; store it again, then retry."
+        hint = "The DICOM service returns neither metadata nor file of this instance; store it again, then retry."
         raise SourceUnavailable(failure.detail, code="source.unreadable", hint=hint) from None
     if inspection.etag is None:
         raise failure  # no file is no proof that the instance is gone

@@ -43,9 +43,9 @@ _UNFINISHED_APIS = ("CreateFile", "SftpCreate")
 """Calls that create an empty file; ``FlushWithClose`` and ``SftpCommit`` follow once it has its content."""
 
 _UNSUPPORTED_HINT = (
-    "The sync acts on blobs created, deleted, renamed and moved between tiers, and on directories renamed and deleted. "
-    "If a directory was moved in from a container that is not synced, run a backfill; otherwise leave this type out of "
-    "the event subscription."
+    "The sync handles blobs that are created, deleted, renamed or moved between tiers, and directories that are "
+    "renamed or deleted. If a directory was moved in from a container that is not synced, run a backfill; otherwise "
+    "leave this type out of the event subscription."
 )
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sync.errors import FhirUnavailable, SourceUnavailable, StoreUnavailable
 
 _HINT = (
-    "What answers repeats earlier pages, as a cache or a gateway before it may. Exclude the store from caching; "
-    "the listing then continues where it stands."
+    "The answers repeat earlier pages; a cache or a gateway may be the cause. Exclude the store from caching; "
+    "the listing then continues at its position."
 )
 
 

@@ -116,7 +116,7 @@ class DriftFound(Result):
     resource: str | None = None
     """FHIR resource, relative to the event's source, where it is about one."""
     repaired: bool = False
-    """Whether it was put right at once."""
+    """Whether the difference was repaired at once."""
 
 
 class AlertEvent(Result):
@@ -137,19 +137,19 @@ class AlertEvent(Result):
 
 
 class AlertRaised(AlertEvent):
-    """A figure exceeds its threshold."""
+    """A value exceeds its threshold."""
 
     name: ClassVar[str] = "alert.raised"
 
 
 class AlertCleared(AlertEvent):
-    """It does so no more."""
+    """The value is back within its threshold."""
 
     name: ClassVar[str] = "alert.cleared"
 
 
 class FeedbackFound(Result):
-    """An outcome of a read is known, is corrected, or is known to be of the other side. The inbox has what it is."""
+    """An outcome of a read is known, is corrected, or is known to be of the other side. The inbox holds the outcome."""
 
     name: ClassVar[str] = "feedback.found"
 
@@ -162,7 +162,7 @@ class FeedbackFound(Result):
 
 
 class ModelOutcome(Result):
-    """An outcome of what an algorithm said is known, is corrected, or is known to be of the other side."""
+    """An outcome of an algorithm's finding is known, is corrected, or is known to be of the other side."""
 
     name: ClassVar[str] = "model.outcome"
 
@@ -181,7 +181,7 @@ class ModelOutcome(Result):
 
 
 class FeedbackDigest(Result):
-    """What the inbox of a reader got in a week; once a week and reader, for an email or a message."""
+    """Items that a reader's inbox received in a week; published once per week and reader, for an email or a message."""
 
     name: ClassVar[str] = "feedback.digest"
 
@@ -194,7 +194,7 @@ class FeedbackDigest(Result):
     items: int
     """Items of that week."""
     unmarked: int
-    """Those of them without a mark."""
+    """Those items without a mark."""
 
 
 RESULTS: tuple[type[Result], ...] = (

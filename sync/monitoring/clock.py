@@ -12,7 +12,7 @@ from sync.ports import ClockOffset
 WRONG_SECONDS = 60.0
 """Seconds from which on two clocks differ: no quiet period or limit of an alert is so short that less matters."""
 
-CLOCK_HINT = "Set the clock of this machine, for instance by chrony or systemd-timesyncd."
+CLOCK_HINT = "Synchronise the clock of this machine, for example with chrony or systemd-timesyncd."
 
 
 def clock_problem(offset: ClockOffset) -> str:

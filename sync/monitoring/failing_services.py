@@ -20,7 +20,7 @@ _SERVICES: Mapping[str, str] = {"fhir": "The FHIR service", "source": "The sourc
 """First part of a failure's code -> the service that fails."""
 
 
-_HANGS = "It takes requests and answers none: see whether it stands still, its load, and what it waits for itself."
+_HANGS = "It accepts requests but answers none: check whether it hangs, its load, and the services that it needs."
 
 
 def service_problems(

@@ -64,7 +64,7 @@ def judge(
     reasons = list[str]()
     stopped = _stopped(counts, s) if evaluation.STOPPED not in codes else ()
     if is_overdue(counts, s):
-        late = f"The oldest outstanding study waits for {counts.dirty_age:.0f} s."
+        late = f"The oldest outstanding study has waited for {counts.dirty_age:.0f} s."
         reasons += [*([late] if "alert.lag" not in codes else []), *slow]
     reasons += held
     if not counts.idle:
@@ -94,7 +94,7 @@ def _pause_of(counts: SystemCounts) -> list[str]:
         return []
     by = f" by {paused.who}" if paused.who else ""
     said = f"Projection is paused since {paused.since:%Y-%m-%d %H:%M} UTC{by}: {paused.why.rstrip('.')}."
-    return [f"{said} To go on: python -m sync resume."]
+    return [f"{said} To continue: python -m sync resume."]
 
 
 def paused_projection(counts: SystemCounts) -> PausedProjection | None:
@@ -124,7 +124,9 @@ def messages_held(counts: SystemCounts, chart: Chart) -> list[str]:
     )
     if processed:
         return []
-    return [f"Object messages leased: {depth}; none was processed for {HELD_MINUTES} minutes: a worker was killed."]
+    return [
+        f"Object messages leased: {depth}; none was processed for {HELD_MINUTES} minutes. A worker was probably killed."
+    ]
 
 
 def slow_fhir(chart: Chart, s: Core) -> list[str]:

@@ -19,7 +19,7 @@ from sync.protocol.walk_states import delete_unreadable_slices, empty_unreadable
 UNREADABLE = "unreadable"
 """State of such a walk, as operators see it."""
 
-REMEDY = "Let the version that wrote it end the walk, or cancel it, and begin it again."
+REMEDY = "Let the version that wrote the row finish the walk, or cancel the walk and start it again."
 
 
 def unreadable_on(board: Board) -> list[UnreadableWalk]:

@@ -186,7 +186,7 @@ def named_walk(walk_id: str, board: Board) -> WalkRow:
         if row.id == walk_id:
             return row
     raise RequestRefused(
-        "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all of them."
+        "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all walks."
     )
 
 

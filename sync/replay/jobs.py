@@ -82,7 +82,7 @@ async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
         return
     if (await objects_of(study, s)).changes:
         return
-    hint = "Check the Study Instance UID and the partition; python -m sync backfill inspects every object there is."
+    hint = "Check the Study Instance UID and the partition; python -m sync backfill inspects all objects."
     raise BadReplay("study: none of this UID is known", code=UNKNOWN_STUDY, hint=hint)
 
 

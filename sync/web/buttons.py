@@ -105,17 +105,17 @@ async def _retry(deed: Deed, s: Operate) -> int:
 async def _preview(deed: Deed, s: Services) -> str:
     """Return the number of selected dead letters, from stored counts: a page may not read thousands to count them."""
     if deed.fields["subjects"]:
-        return f"It concerns {counted(len(_selections(deed)), 'dead letter')}."
+        return f"This affects {counted(len(_selections(deed)), 'dead letter')}."
     selection = _selection(deed)
     if selection.kind is not None:
         stored = await s.dead_letters.read(selection.kind, selection.subject)
-        return f"It concerns {counted(int(stored is not None), 'dead letter')}."
+        return f"This affects {counted(int(stored is not None), 'dead letter')}."
     count_now = await read_count(Counted.DEAD_LETTERS, s)
     count = count_now.counts.get(selection.code or "", 0)
     of = f" of {selection.code}" if count else ""  # only a code that is counted is repeated, not any word of an address
     if count_now.at is None:
-        return f"It concerns {counted(count, 'dead letter')}{of}."
-    return f"It concerns all{of} there are then; {ago(count_now.at, s.clock.now())} there were {count:,}."
+        return f"This affects {counted(count, 'dead letter')}{of}."
+    return f"This affects all{of} at that time; {ago(count_now.at, s.clock.now())} there were {count:,}."
 
 
 async def _discard(deed: Deed, s: Services) -> int:
@@ -140,7 +140,7 @@ async def _verify(deed: Deed, s: Services) -> int:
     await record_action(OperatorAction.VERIFY, s, who=deed.who, subject=deed.study.key)
     drifts = await check_study(deed.study, s)
     if drifts is None:
-        raise RequestRefused("the study has pending work", hint="Ask again in a minute.")
+        raise RequestRefused("the study has pending work", hint="Try again in a minute.")
     judge = Judge(s, found_in=s.clock.now().isoformat())
     await judge.load(deed.study.key)
     await judge.conclude(deed.study.key, judge.with_kept(drifts), judge.with_kept(drifts))
@@ -225,35 +225,35 @@ ACTS: dict[str, Act] = {
     ),
     "backfill": Act(
         question="Start a backfill?",
-        explanation="Every object in the containers is inspected unless it is known unchanged; all functions share it.",
+        explanation="Every new or changed object in the containers is inspected. All functions share the work.",
         label="Start a backfill",
-        done="Backfills started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
+        done="Backfills started: {n:,}. A running one continues; the page Jobs shows the progress.",
         does=_backfill,
     ),
     "compare-all": Act(
         question="Compare everything?",
         explanation="Source, ledger and FHIR are compared, and nothing is repaired. All functions share the work.",
         label="Compare everything",
-        done="Comparisons started: {n:,}. One that is under way continues; the page of jobs shows the progress.",
+        done="Comparisons started: {n:,}. A running one continues; the page Jobs shows the progress.",
         does=_compare,
     ),
     "pause-walk": Act(
         question="Pause this walk?",
-        explanation="Its workers stop within seconds, and what is done stays done.",
+        explanation="Its workers stop within seconds. Finished work is kept.",
         label="Pause",
         done="Walks paused: {n:,}.",
         does=_changing(WalkDeed.PAUSE),
     ),
     "resume-walk": Act(
         question="Resume this walk?",
-        explanation="It continues where it was.",
+        explanation="It continues where it stopped.",
         label="Resume",
         done="Walks resumed: {n:,}.",
         does=_changing(WalkDeed.RESUME),
     ),
     "cancel-walk": Act(
         question="Cancel this walk?",
-        explanation="What is done stays done, and the rest is left. Started again, it begins at its beginning.",
+        explanation="Finished work is kept, the rest is not done. Started again, it begins at the beginning.",
         label="Cancel",
         done="Walks cancelled: {n:,}.",
         does=_changing(WalkDeed.CANCEL),
@@ -268,7 +268,7 @@ ACTS: dict[str, Act] = {
     ),
     "pause": Act(
         question="Pause projection?",
-        explanation="Objects are still ingested, nothing is lost; FHIR is not written until an operator resumes.",
+        explanation="Objects are still ingested, and no change is lost. FHIR is not written until an operator resumes.",
         label="Pause projection",
         done="Projection is paused.",
         does=_pause,
@@ -293,7 +293,7 @@ ACTS: dict[str, Act] = {
     ),
     "refuse-removals": Act(
         question="Refuse the removals that are held?",
-        explanation="They are discarded, and FHIR keeps the resources.",
+        explanation="The removals are discarded, and FHIR keeps the resources.",
         label="Refuse removals",
         done="Removals refused: {n:,}.",
         does=_refuse_removals,
@@ -301,7 +301,7 @@ ACTS: dict[str, Act] = {
     ),
     "acknowledge": Act(
         question="Acknowledge this alert?",
-        explanation="Others see that you take care of it. It is cleared only when its cause is gone.",
+        explanation="Others see that you are handling it. The alert is cleared only when its cause is gone.",
         label="Acknowledge",
         done="Alerts acknowledged: {n:,}.",
         does=_acknowledge,

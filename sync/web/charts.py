@@ -138,7 +138,7 @@ class Graph:
             if curve.highest is not None
         ]
         if not parts:
-            return "Nothing was measured in this time."
+            return "No measurements in this period."
         if self.threshold is not None:
             parts.append(f"an alert is raised above {self.value(self.threshold)}")
         if self.incidents:

@@ -53,7 +53,9 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
     kind, subject = _kind(request.params.get("kind", "")), request.params.get("subject", "")
     letter = await letters.show(kind, subject, s)
     if letter is None:
-        raise RequestRefused("there is no such dead letter", code="request.not_found", hint="It may have healed.")
+        raise RequestRefused(
+            "there is no such dead letter", code="request.not_found", hint="It may have been resolved."
+        )
     body = letter.shown()
     if is_set(request.query, "secrets"):
         caller = caller_of(request.headers, s.settings)
@@ -86,7 +88,9 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     why, selected, dry_run = text_of(fields, "why"), selection(fields), is_set(fields, "dry_run")
     if not why or not caller.name:
-        raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
+        raise RequestRefused(
+            "fields why and who are required", hint=f"Fields why and who, or header {OPERATOR_HEADER}."
+        )
     report = await actions.discard(selected, s, who=caller.name, why=why[:1000], dry_run=dry_run)
     return Answer(body=as_json.counted(report))
 

@@ -31,7 +31,7 @@ _RETRY = {
         "A retry compares the study with FHIR and writes it again from its objects; success clears this dead letter."
     ),
     SubjectKind.MESSAGE: (
-        "A retry parses the message again with the settings of now. If it can be read, its objects are inspected, "
+        "A retry parses the message again with the current settings. If it can be read, its objects are inspected, "
         "and this dead letter is cleared."
     ),
 }
@@ -93,7 +93,7 @@ async def reveal_letter(visit: Visit, s: Services) -> RenderedPage:
 async def _named_letter(fields: Any, s: Operate) -> DeadLetter:
     letter = await queries.show(_kind(text_of(fields, "kind")), text_of(fields, "subject"), s)
     if letter is None:
-        hint = "It is cleared once its cause is gone. The audit trail tells who discarded one."
+        hint = "A dead letter is cleared once its cause is gone. The audit trail shows who discarded one."
         raise RequestRefused("there is no such dead letter", code="request.not_found", hint=hint)
     return letter
 

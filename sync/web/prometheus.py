@@ -37,9 +37,9 @@ STATE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "dicom_sync_nothing_left": ("1 if the verdict is in sync, and no dead letter and no drift is left.", ()),
     "dicom_sync_alert_active": ("1 for each alert that is active.", ("code", "severity")),
     "dicom_sync_service_failing": ("1 for each service that fails now.", ("service", "code")),
-    "dicom_sync_dead_letters_by_code": ("Dead letters that are kept, by code.", ("code",)),
-    "dicom_sync_drift_by_kind": ("Differences that are open, by kind.", ("kind",)),
-    "dicom_sync_synced_instances": ("Instances that are in FHIR.", ()),
+    "dicom_sync_dead_letters_by_code": ("Current dead letters, by code.", ("code",)),
+    "dicom_sync_drift_by_kind": ("Open differences, by kind.", ("kind",)),
+    "dicom_sync_synced_instances": ("Instances in FHIR.", ()),
     "dicom_sync_paused": ("1 while projection is paused.", ()),
     "dicom_sync_data_timestamp_seconds": ("When this was read, in seconds since 1970.", ()),
 }

@@ -45,7 +45,9 @@ async def decide_removals(request: Request, sources: Sources, s: Services) -> An
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     why = text_of(fields, "why")[:1000]
     if not why or not caller.name:
-        raise RequestRefused("say why, and who", hint=f"Fields why and who, or header {OPERATOR_HEADER}.")
+        raise RequestRefused(
+            "fields why and who are required", hint=f"Fields why and who, or header {OPERATOR_HEADER}."
+        )
     if decision == "confirm":
         return Answer(body={"confirmed": await confirm_removals(sources, s, who=caller.name, why=why)})
     return Answer(body={"refused": await refuse_removals(s, who=caller.name, why=why)})

@@ -67,7 +67,7 @@ def _parsed(fields: Mapping[str, Any], replayed: Mapping[str, Source], s: Core) 
 
 async def _previewed(replay: Replay, replayed: Mapping[str, Source], s: Services) -> Answer:
     if replay.study is None:
-        hint = "Ask for a study, or use python -m sync replay --dry-run, which has the time that a window takes."
+        hint = "Name a study, or use python -m sync replay --dry-run, which has no time limit."
         raise RequestRefused("dry_run: only for one study", hint=hint)
     walk = Walk()
     previews = [preview async for preview in preview_replay(replay, walk, replayed, s, parallel=jobs.PARALLEL)]

@@ -136,7 +136,9 @@ def filters_of(request: Request, *, operator: bool) -> Filters:
     if modality and not _MODALITY.fullmatch(modality):
         raise RequestRefused("modality: expected a DICOM code such as CT")
     if text["patient"] and (not operator or "patient" in request.query):
-        raise RequestRefused("patient: only for operators, and only by POST", hint="No address may hold a patient ID.")
+        raise RequestRefused(
+            "patient: only for operators, and only by POST", hint="An address must not contain a patient ID."
+        )
     if state != "all" and any((modality, text["from"], text["to"], text["source"], text["patient"])):
         raise RequestRefused("modality, from, to, source, patient: only for state all, which FHIR is asked for")
     return Filters(
@@ -252,7 +254,9 @@ def _endpoint_of(source: str, s: Core) -> str:
     if not source:
         return ""
     if source not in sources_of(s):
-        hint = "Set DICOM_SYNC_BLOB_URL, so that FHIR knows the containers." if not s.settings.blob_url else ""
+        hint = (
+            "Set DICOM_SYNC_BLOB_URL, so that studies in FHIR name their containers." if not s.settings.blob_url else ""
+        )
         raise RequestRefused("source: expected a container of DICOM_SYNC_CONTAINERS", hint=hint or None)
     return f"Endpoint/{endpoint_id(container_address(source, s.settings))}"
 

@@ -52,8 +52,8 @@ _HEADINGS = {
 }
 _TIMES = {"all": "Last write", "dirty": "Waits since", "dead_lettered": "Last attempt", "removed": "Removed"}
 _NOTHING = {
-    "all": "FHIR holds no such study. Upload a DICOM file, and it appears here within seconds.",
-    "dirty": "None: every study that is known is in FHIR.",
+    "all": "FHIR holds no such study. Upload a DICOM file: its study appears here within seconds.",
+    "dirty": "None: every known study is in FHIR.",
     "dead_lettered": "None.",
     "removed": "None lately.",
 }
@@ -228,7 +228,7 @@ def _arrivals(orders: Sequence[str]) -> Iterable[TimelineEntry]:
             bursts.append([timestamp])
     for burst in itertools.islice(reversed(bursts), SHOWN):
         text = "An object was stored" if len(burst) == 1 else f"{at_least}{len(burst):,} objects were stored"
-        yield TimelineEntry(at=burst[-1], text=f"{text}; each has its row in the ledger.")
+        yield TimelineEntry(at=burst[-1], text=f"{text}; each has a row in the ledger.")
 
 
 def _came_of_it(event: StudyEvent) -> TimelineEntry:
@@ -236,7 +236,7 @@ def _came_of_it(event: StudyEvent) -> TimelineEntry:
     if word == "dead_lettered":
         return TimelineEntry(at=event.at, text="Dead-lettered: see its dead letter.", bad=True)
     if not event.instances:
-        return TimelineEntry(at=event.at, text="Removed from FHIR: its last instance was gone.")
+        return TimelineEntry(at=event.at, text="Removed from FHIR because its last instance is gone.")
     return TimelineEntry(
         at=event.at, text=f"Written to FHIR: {event.series:,} series, {counted(event.instances, 'instance')}."
     )

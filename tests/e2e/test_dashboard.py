@@ -215,7 +215,7 @@ def test_dead_letters_are_retried_and_discarded_by_buttons(page, filled):
     world.settle()
     page.goto(dashboard(world, "/letters?of=header.not_dicom"))
     page.locator("#retry-all").click()
-    expect(page.get_by_text(re.compile(r"It concerns \d"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"This affects \d"))).to_be_visible()
     page.get_by_label("Who are you?").fill("Ada")
     page.locator("#yes").click()
     expect(page.get_by_role("status")).to_contain_text("requeued", timeout=SOON)

@@ -47,30 +47,30 @@ ROLES_FOR_STATE = (
     "queues and tables."
 )
 GATEWAY = (
-    "A gateway, proxy or firewall answered instead of the storage account: check what stands on the way, private "
-    "endpoints too. Nothing is treated as deleted meanwhile; all continues by itself once the account answers."
+    "A gateway, proxy or firewall answered instead of the storage account: check the network path, including private "
+    "endpoints. Nothing is treated as deleted meanwhile; work continues automatically once the account answers."
 )
 GARBLED = (
-    "An answer of the storage account arrived cut or changed: check the proxies and gateways on the way. It is asked "
-    "again by itself; if this stays, report the type and place in the detail."
+    "An answer of the storage account arrived truncated or altered: check proxies and gateways in between. The request "
+    "is repeated automatically; if this continues, report the type and place in the detail."
 )
 ROLES_FOR_SOURCE = "Give the identity the role Storage Blob Data Reader on the account of the DICOM files."
 
 WRONG_KEY = (
-    "The account key in the connection string was refused: check that it is a key of that account, that the account "
+    "The account key in the connection string was refused: check that it belongs to that account, that the account "
     "allows keys and this network, and that the clock of this machine is right."
 )
 """For a request that was signed with a key, which no role would help."""
 
 WRONG_SIGNATURE = (
-    "The shared access signature was refused: check that it is one of that account, has not expired and allows what is "
-    "done, and that the clock of this machine is right."
+    "The shared access signature was refused: check that it belongs to that account, has not expired and allows this "
+    "operation, and that the clock of this machine is right."
 )
 """The same for a signature in the address."""
 
 IDENTITY_REFUSED = (
-    "The token of the identity was refused: check that the identity is of the account's tenant, and that the clock of "
-    "this machine is right; on a machine of yours, sign in again with `az login`."
+    "The token of the identity was refused: check that the identity is in the account's tenant, and that the clock of "
+    "this machine is right; on your own machine, sign in again with `az login`."
 )
 """For ``AuthenticationFailed`` of an identity: it was not recognised, so that no role would help."""
 

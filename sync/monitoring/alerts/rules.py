@@ -105,8 +105,8 @@ FORBIDDEN = _codes("fhir.forbidden", "fhir.certificate", "source.forbidden", "st
 RULES = (
     Rule(
         code="alert.lag",
-        title="The oldest outstanding study waits",
-        hint="See what keeps studies waiting: FHIR failing or throttling, projection paused, or too few instances.",
+        title="The oldest outstanding study has waited",
+        hint="Find out why studies wait: FHIR fails or throttles, projection is paused, or instances are too few.",
         severity=Severity.CRITICAL,
         instrument=DIRTY_AGE,
         figure=Aggregation.NOW,
@@ -115,8 +115,8 @@ RULES = (
     ),
     Rule(
         code="alert.queue",
-        title="The oldest message of a queue waits",
-        hint="See whether the function app runs, and what api/health says.",
+        title="The oldest message of a queue has waited",
+        hint="Check whether the function app runs, and what api/health reports.",
         severity=Severity.CRITICAL,
         instrument=QUEUE_AGE,
         figure=Aggregation.NOW,
@@ -147,7 +147,7 @@ RULES = (
     Rule(
         code="alert.access",
         title="Credentials or a certificate were refused",
-        hint="It says which role is missing: python -m sync config check --connect",
+        hint="Find out which role is missing: python -m sync config check --connect",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Aggregation.SUM,
@@ -168,7 +168,7 @@ RULES = (
     Rule(
         code="alert.poison",
         title="Messages failed too often and were dead-lettered",
-        hint="Read the log around their time, fix the cause, then retry them.",
+        hint="Read the log at the time of the messages, fix the cause, then retry the dead letters.",
         severity=Severity.CRITICAL,
         instrument=DEAD_LETTERS,
         figure=Aggregation.SUM,
@@ -178,8 +178,8 @@ RULES = (
     ),
     Rule(
         code="alert.defect",
-        title="The sync met a defect of its own",
-        hint="Report the type and place that the log says under sync.unexpected.",
+        title="The sync failed because of a defect",
+        hint="Report the type and place that the log gives under sync.unexpected.",
         severity=Severity.WARNING,
         instrument=FAILURES,
         figure=Aggregation.SUM,
@@ -189,8 +189,8 @@ RULES = (
     ),
     Rule(
         code="alert.delivery",
-        title="Deliveries outlived their budget",
-        hint="See what they wait for: the log has delivery.too_long, the charts the time that FHIR takes.",
+        title="Deliveries exceeded their time limit",
+        hint="Find the slow service: see delivery.too_long in the log, and FHIR's response times in the charts.",
         severity=Severity.CRITICAL,
         instrument=FAILURES,
         figure=Aggregation.SUM,
@@ -200,8 +200,8 @@ RULES = (
     ),
     Rule(
         code="alert.feed",
-        title="A change feed stands still",
-        hint="See whether the function app runs, whether the service refuses it, whether its timer is switched off.",
+        title="A change feed has stopped",
+        hint="Check whether the function app runs, the service refuses it, or its timer is switched off.",
         severity=Severity.CRITICAL,
         instrument=FEED_LAG,
         figure=Aggregation.NOW,
@@ -210,7 +210,7 @@ RULES = (
     ),
     Rule(
         code="alert.missing_events",
-        title="An object is in the source and no event told of it",
+        title="An object is in the source, but no event reported it",
         hint="Correct the event subscription, then ingest the missed objects: python -m sync backfill",
         severity=Severity.CRITICAL,
         instrument=MISSING_EVENT_AGE,
@@ -220,8 +220,8 @@ RULES = (
     ),
     Rule(
         code="alert.removals",
-        title="Removals past the ceiling wait for an operator",
-        hint="Check that the source is whole; then confirm or refuse: python -m sync removals show",
+        title="Removals above the ceiling wait for an operator",
+        hint="Check that the source is complete; then confirm or refuse the removals: python -m sync removals show",
         severity=Severity.CRITICAL,
         instrument=HELD_REMOVALS,
         figure=Aggregation.NOW,
@@ -230,7 +230,7 @@ RULES = (
     Rule(
         code="alert.drift",
         title="Source, ledger and FHIR differ",
-        hint="If that was not intended, repair it: python -m sync verify --repair",
+        hint="If the difference was not intended, repair it: python -m sync verify --repair",
         severity=Severity.WARNING,
         instrument=OPEN_DRIFT,
         figure=Aggregation.NOW,
@@ -239,7 +239,7 @@ RULES = (
     Rule(
         code="alert.timer",
         title="A phase of a timer keeps failing",
-        hint="The log says which phase and why, under timer.failed; what it does is left undone meanwhile.",
+        hint="See timer.failed in the log for the phase and the reason; its work is not done meanwhile.",
         severity=Severity.WARNING,
         instrument=TIMER_RUNS,
         figure=Aggregation.FAILING,
@@ -250,7 +250,7 @@ RULES = (
     Rule(
         code="alert.stopped",
         title="The timers of the function app do not run",
-        hint="Start the function app; what came meanwhile waits in the queues.",
+        hint="Start the function app; messages wait in the queues meanwhile.",
         severity=Severity.CRITICAL,
         instrument=SWEEPS,
         figure=Aggregation.ABSENT,

@@ -27,7 +27,7 @@ def test_a_pause_is_told_by_the_status_until_it_is_resumed(world):
     assert typed("pause", "--why", "restore", "--as", "ada").exit_code == 0
     told = asyncio.run(status(world.services))
     assert told["health"]["verdict"] == "attention", "nothing waits for its end"
-    assert told["health"]["reasons"][0].endswith("by ada: restore. To go on: python -m sync resume.")
+    assert told["health"]["reasons"][0].endswith("by ada: restore. To continue: python -m sync resume.")
     assert (told["paused"]["who"], told["paused"]["why"]) == ("ada", "restore")
     assert typed("resume", "--as", "ada").exit_code == 0
     told = asyncio.run(status(world.services))

@@ -81,7 +81,7 @@ def test_for_machines_each_drift_and_the_summary_is_a_line(capsys):
 
 def test_for_people_there_is_a_table_with_what_helps_and_why_something_was_left_alone(capsys):
     told = said(capsys, as_json=False)
-    assert "--repair writes the present state" in told
+    assert "--repair writes the current state" in told
     assert "AzureWebJobsStorage" in told
     assert "Drift left: 1" in told
 

@@ -29,7 +29,7 @@ async def test_a_pause_keeps_back_only_what_is_outstanding_and_says_how_it_ends(
     await pause_projection(w.services, who="ada", why="FHIR moves.")
     health = (await status(w.services))["health"]
     assert health["verdict"] == "attention"
-    assert health["reasons"][0].endswith(" by ada: FHIR moves. To go on: python -m sync resume.")
+    assert health["reasons"][0].endswith(" by ada: FHIR moves. To continue: python -m sync resume.")
     await w.ingest(w.put("a"))
     assert (await status(w.services))["health"]["verdict"] == "behind"
 
@@ -201,7 +201,7 @@ async def test_a_fhir_service_that_takes_requests_and_answers_none_is_named_as_s
     told = await status(world.s)
     (problem,) = told["problems"]
     assert (problem["address"], problem["code"]) == (world.s.settings.fhir_url, "fhir.unavailable")
-    assert (told["health"]["verdict"], told["health"]["reasons"][-1].endswith("what it waits for itself.")) == (
+    assert (told["health"]["verdict"], told["health"]["reasons"][-1].endswith("the services that it needs.")) == (
         "behind",
         True,
     )

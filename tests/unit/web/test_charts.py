@@ -25,7 +25,7 @@ def test_it_says_the_latest_and_the_highest_value():
 
 
 def test_nothing_measured_is_said():
-    assert graph(Curve(name="x", points=[])).described() == "Nothing was measured in this time."
+    assert graph(Curve(name="x", points=[])).described() == "No measurements in this period."
     assert graph(Curve(name="x", points=[])).ticks == (), "one time thrice is no axis"
     assert graph(Curve(name="x", points=[None, None]), gaps_are_zero=False).headline == "no data"
 

@@ -146,7 +146,7 @@ async def test_dead_letters_are_grouped_listed_retried_and_discarded(w):
     listed = await get(w, "letters", of="header.not_dicom")
     assert "Discard" in listed.body
     asked = await get(w, "confirm", action="discard", of="header.not_dicom")
-    assert "It concerns 1 dead letter of header.not_dicom." in asked.body
+    assert "This affects 1 dead letter of header.not_dicom." in asked.body
     refused = await post(w, action="discard", of="header.not_dicom", who="Ada")
     assert refused.status == 400
     retried = await follow(w, await post(w, action="retry", of="header.not_dicom", who="Ada"))
@@ -178,7 +178,7 @@ async def test_of_very_many_letters_the_pages_say_when_they_were_counted_and_rea
     for page in ("", "letters"):
         shown = (await get(w, page)).body
         assert '<td class="number" data-of="Count">9</td>' in shown
-        assert "counted in turns" in shown
+        assert "counted in turn;" in shown
         assert "Replace or delete" in shown
 
 
@@ -448,7 +448,7 @@ async def test_ticked_dead_letters_are_retried_and_discarded_together(w):
     ticked = [("action", "discard"), *(("subjects", f"object:{letter.subject}") for letter in letters[:2])]
     request = Request(headers=OUR_OWN, params={"page": "confirm"}, body=urlencode(ticked).encode())
     asked = await dashboard(request, URL, "POST", SOURCES, w.services)
-    assert "It concerns 2 dead letters." in asked.body
+    assert "This affects 2 dead letters." in asked.body
     assert len([letter async for letter in w.store.dead_letters.all()]) == 3, "asking does nothing"
     subjects = " ".join(value for name, value in ticked if name == "subjects")
     done = await follow(w, await post(w, action="discard", subjects=subjects, who="Ada", why="a test"))
@@ -502,7 +502,7 @@ async def test_a_walk_of_another_version_is_shown_with_what_to_do_and_cancelled(
     spoilt = Cursor(name="backfill dicom", position={"run": "0f3c9d2a7b11", "kind": "backfill", "began": "yesterday"})
     await w.services.cursors.write(spoilt, None)
     page = (await get(w, "jobs")).body
-    assert "Let the version that wrote it end the walk, or cancel it" in page
+    assert "Let the version that wrote the row finish the walk, or cancel the walk" in page
     assert "is not as expected" in page
     assert re.search(r"confirm\?action=cancel-walk&(?:amp;)?of=0f3c9d2a7b11", page)
     told = await follow(w, await post(w, action="cancel-walk", of="0f3c9d2a7b11", who="Ada"))

@@ -192,7 +192,7 @@ async def test_while_fhir_fails_the_page_says_so_and_shows_what_was_written_last
     assert (await answered(study_list.answer_studies(Request(), w.services))).status == 503
     study = await page(w, name="study", uid=STUDY.study_instance_uid)
     assert study.status == 200
-    assert "FHIR was asked for them and failed" in study.body
+    assert "The request to FHIR failed" in study.body
 
 
 async def test_a_study_shows_its_series_its_resources_and_the_viewer(w):

@@ -94,7 +94,7 @@ class DicomWeb(Remote):
                 return await asyncio.to_thread(parse_json, response.content)
             return parse_json(response.content)
         except (ValueError, RecursionError):
-            hint = f"Check that {self._setting} is the address of the DICOM server and not of a page before it."
+            hint = f"Check that {self._setting} is the address of the DICOM server, not of a web page in front of it."
             raise SourceUnavailable("the answer is no JSON", code="source.garbage", hint=hint) from None
 
     def no_answer(self, problem: Exception) -> SourceUnavailable:
@@ -115,8 +115,8 @@ class DicomWeb(Remote):
     def gateway(self, detail: str, *, wait: float | None = None) -> SourceUnavailable:
         """Return our error for an answer that is not the server's own."""
         hint = (
-            "A gateway, proxy or firewall answered instead of the DICOM server: check what stands on the way; if there "
-            f"is nothing, correct {self._setting}. Nothing is treated as deleted meanwhile."
+            "A gateway, proxy or firewall answered instead of the DICOM server: check the network path; if there is "
+            f"none in between, correct {self._setting}. Nothing is treated as deleted meanwhile."
         )
         return SourceUnavailable(detail, code="source.gateway", hint=hint, retry_after=wait)
 

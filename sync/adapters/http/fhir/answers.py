@@ -33,17 +33,17 @@ _STAMPED = frozenset({"resourceType", "id", "meta"})
 _DENIED = (401, 403)
 
 GATEWAY = (
-    "A gateway, proxy or firewall answered instead of the FHIR service: check what stands on the way; if there is "
-    "nothing, correct DICOM_SYNC_FHIR_URL. Studies wait, and continue by themselves once the service answers."
+    "A gateway, proxy or firewall answered instead of the FHIR service: check the network path; if there is none in "
+    "between, correct DICOM_SYNC_FHIR_URL. Studies wait, and continue automatically once the service answers."
 )
 BODY_REFUSED = (
     "A gateway or firewall before the FHIR service refuses a body of this size: raise its limit, or set "
-    "DICOM_SYNC_INSTANCES so that large studies do not list their instances. It is tried again by itself."
+    "DICOM_SYNC_INSTANCES so that large studies do not list their instances. Retries are automatic."
 )
 FIREWALL = (
     "A firewall (WAF) or gateway before the FHIR service refused this request: exclude the service's paths from its "
-    "rules on bodies. If there is none, give the function's identity the role FHIR Data Writer. It is tried again "
-    "by itself."
+    "rules on bodies. If there is none, give the function's identity the role FHIR Data Writer. Retries are "
+    "automatic."
 )
 DEPENDENCY = "Another entry of the same transaction failed and the FHIR service cancelled this one; it is tried again."
 
