@@ -31,7 +31,7 @@ _MANY = 8
 @dataclass(kw_only=True)
 class Novelty:
     """
-    Estimates whether an object without a row is likely: a moving average over about the last sixteen guesses.
+    The share of objects expected to be new that were new: a moving average over about the last sixteen.
 
     A claim that conflicts counts twice, for itself and for the read that follows. When more than a quarter of the
     claims conflict, rows are read first, and these reads show when objects are new again.
