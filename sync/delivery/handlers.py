@@ -12,11 +12,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from sync.delivery.backoff import due_for_rescue, postpone, postpone_object, release_while_paused
 from sync.delivery.deletions import in_hand
 from sync.delivery.folders import inspect_folder
+from sync.delivery.last_record import LastRecord
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -34,6 +36,7 @@ from sync.model import (
     Ingested,
     Locator,
     Projected,
+    Projection,
     Stored,
     StudyEvent,
     StudyRef,
@@ -232,25 +235,26 @@ async def _project(
                 slots = s.caches.projecting(s.settings.fhir_concurrency)
                 # A study that waits for a slot may be marked meanwhile: then its mark is read again.
                 known = None if slots.locked() else marked
+                records = LastRecord(s.projections)
                 async with slots:
-                    outcome = await project_study(study, s, redelivered=attempt > 1, marked=known)
+                    noting = replace(s, projections=records)
+                    outcome = await project_study(study, noting, redelivered=attempt > 1, marked=known)
             except (FhirUnavailable, Throttled, Contention, StoreUnavailable) as outage:
                 traced.note(code=outage.code)
                 await postpone(study, outage, s)
                 return None
             s.telemetry.event(outcome.value, study=study.key, attempt=attempt)
             traced.note(outcome=outcome.word)
-            await _remember(study, outcome, s)
+            await _remember(study, outcome, records.last, s)
             return outcome
 
 
-async def _remember(study: StudyRef, outcome: Projected, s: Deliver) -> None:
+async def _remember(study: StudyRef, outcome: Projected, recorded: Projection | None, s: Deliver) -> None:
     """Record the outcome of a study for the dashboard; no work depends on it, so none fails because of it."""
     if outcome not in (Projected.WRITTEN, Projected.DEAD_LETTERED):
         return
     with suppress(SyncError):
-        recorded = await s.projections.read(study)
-        series, instances = (recorded.value.series, recorded.value.instances) if recorded else (0, 0)
+        series, instances = (recorded.series, recorded.instances) if recorded else (0, 0)
         event = StudyEvent(study=study, at=s.clock.now(), outcome=outcome.value, series=series, instances=instances)
         await s.history.add(event)
 

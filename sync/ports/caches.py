@@ -168,6 +168,16 @@ class ClockOffset:
 
 
 @dataclass(kw_only=True)
+class Backlog:
+    """Whether objects wait to be ingested, as the queue has last told."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    answers: int = 0
+    waits: bool = False
+    told: datetime | None = None
+
+
+@dataclass(kw_only=True)
 class Caches:
     """The state that one process keeps until it ends: the only mutable part of a bundle. No rule depends on it."""
 
@@ -183,6 +193,8 @@ class Caches:
     """How many deliveries may still reach a write."""
     arrivals: Arrivals = field(default_factory=Arrivals)
     """How quickly the objects of each study arrive."""
+    backlog: Backlog = field(default_factory=Backlog)
+    """Whether objects wait: studies of a burst ask at the same time."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)

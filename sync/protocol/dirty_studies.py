@@ -24,6 +24,9 @@ SLEEPS = 3
 FIRST_LOOK = 0.25
 """Share of such a period after which it looks again whether the last objects are ingested; doubles, up to all of it."""
 
+BELIEVED = timedelta(seconds=0.1)
+"""How long objects are taken to wait after the queue has said so."""
+
 LOOKS = 12
 """Most reads of the row in that time."""
 
@@ -149,7 +152,25 @@ async def seconds_to_wait(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> fl
 async def _may_grow(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> bool:
     """Whether a study is due only because it would come early, while objects of the queue are not ingested."""
     is_early = seconds_until_due(dirty, s, in_fhir=in_fhir) <= 0 < seconds_until_due(dirty, s, in_fhir=True)
-    return is_early and not await s.object_queue.is_empty()
+    return is_early and await objects_wait(s)
+
+
+async def objects_wait(s: Project) -> bool:
+    """
+    Whether objects wait in the queue, or are being ingested.
+
+    Studies of a burst ask at once, so who comes while another asks hears the same answer, and for a moment the queue is
+    not asked again whether it is empty by now.
+    """
+    backlog = s.caches.backlog
+    before = backlog.answers
+    async with backlog.lock:
+        is_fresh = backlog.told is not None and s.clock.now() - backlog.told < BELIEVED
+        if backlog.answers == before and not (backlog.waits and is_fresh):
+            backlog.waits = not await s.object_queue.is_empty()
+            backlog.told = s.clock.now()
+            backlog.answers += 1
+        return backlog.waits
 
 
 async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | None:
@@ -164,14 +185,21 @@ async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | N
     latest = s.clock.now() + timedelta(seconds=SLEEPS * shortest)
     pause = FIRST_LOOK * shortest
     in_fhir = may_come_early(s) and await s.projections.read(study) is not None
+    is_ingested = False
     for _ in range(LOOKS if may_come_early(s) else 0):
         marked = await s.dirty.read(study)
         if marked is None or s.clock.now() >= latest:
             return marked
         wait = seconds_until_due(marked.value, s, in_fhir=in_fhir)
-        if await _may_grow(marked.value, s, in_fhir=in_fhir):
-            wait, pause = pause, min(2 * pause, shortest)
-        if not 0 < wait <= shortest:
-            return marked
-        await s.clock.sleep(wait)
+        if is_ingested or not await _may_grow(marked.value, s, in_fhir=in_fhir):
+            if not 0 < wait <= shortest:
+                return marked
+            await s.clock.sleep(wait)
+            is_ingested = False
+            continue
+        # While objects wait the mark says nothing new: it is read again once there are none.
+        while s.clock.now() < latest and await _may_grow(marked.value, s, in_fhir=in_fhir):
+            await s.clock.sleep(pause)
+            pause = min(2 * pause, shortest)
+        is_ingested = True  # what the queue held is marked by now, so the mark that is read next tells of it
     return None

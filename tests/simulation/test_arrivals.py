@@ -110,7 +110,7 @@ MUTANTS = (
         Mutant(
             "objects that wait are waited for",
             "sync.protocol.dirty_studies",
-            "    return is_early and not await s.object_queue.is_empty()\n",
+            "    return is_early and await objects_wait(s)\n",
             "    return False\n",
         ),
         lambda handling: played(BUSY, handling=handling).writes > 1,
@@ -119,8 +119,26 @@ MUTANTS = (
         Mutant(
             "a burst in parts is looked at again soon",
             "sync.protocol.dirty_studies",
-            "            wait, pause = pause, min(2 * pause, shortest)\n",
+            "            await s.clock.sleep(pause)\n",
             "            return marked\n",
+        ),
+        lambda handling: played(LINGERING, handling=handling).delay > SOON_LINGERING,
+    ),
+    (
+        Mutant(
+            "once no objects wait the mark is read again",
+            "sync.protocol.dirty_studies",
+            "            pause = min(2 * pause, shortest)\n",
+            "            pause = min(2 * pause, shortest)\n        return marked\n",
+        ),
+        lambda handling: played(BUSY, handling=handling).messages > played(BUSY).messages,
+    ),
+    (
+        Mutant(
+            "that objects wait is believed for a moment only",
+            "sync.protocol.dirty_studies",
+            "s.clock.now() - backlog.told < BELIEVED",
+            "s.clock.now() > backlog.told",
         ),
         lambda handling: played(LINGERING, handling=handling).delay > SOON_LINGERING,
     ),

@@ -14,8 +14,9 @@ from sync.errors import Contention, FhirRejected, FhirUnavailable, StoreUnavaila
 from sync.events import study_message
 from sync.model import StudyRef
 from sync.pipeline import Projected
+from sync.protocol.dirty_studies import BELIEVED, objects_wait
 from tests.deliveries import objects, raising, studies
-from tests.worlds import OTHER, STUDY, UNREADABLE
+from tests.worlds import OTHER, STUDY, UNREADABLE, count
 
 MESSAGE = study_message(STUDY)
 
@@ -285,3 +286,33 @@ async def test_one_process_asks_fhir_for_a_bounded_number_of_studies_at_once(w, 
     several = [StudyRef(study_instance_uid=f"2.25.{n}") for n in range(1, 100)]
     await asyncio.gather(*(handle_study(study, w.services) for study in several))
     assert most == w.services.settings.fhir_concurrency == 16
+
+
+async def test_the_outcome_is_recorded_without_reading_the_record_once_more(w):
+    await objects(w, w.put("a"), w.put("b", sop="2.25.9"))
+    w.clock.advance(100)
+    reads = count(w.store.projections, "read")
+    await handle_study(STUDY, w.services)
+    assert len(reads) == 1
+    events = await w.store.history.of_study(STUDY, 10)
+    assert [(event.series, event.instances) for event in events] == [(1, 2)]
+
+
+async def test_studies_that_ask_at_once_whether_objects_wait_share_the_answer(w):
+    asked = []
+
+    async def is_empty():
+        asked.append(w.clock.now())
+        await asyncio.sleep(0)
+        return len(asked) > 1
+
+    w.store.object_queue.is_empty = is_empty
+    s = w.process()
+    assert await asyncio.gather(*(objects_wait(s) for _ in range(5))) == [True] * 5
+    assert await objects_wait(s)
+    assert len(asked) == 1
+    w.clock.advance(BELIEVED.total_seconds())
+    assert await asyncio.gather(*(objects_wait(s) for _ in range(5))) == [False] * 5
+    assert len(asked) == 2
+    assert not await objects_wait(s)
+    assert len(asked) == 3
