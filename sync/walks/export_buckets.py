@@ -22,8 +22,8 @@ from sync.model import PatientRow, Resource
 from sync.protocol.row_values import RowValue
 from sync.walks.key_ranges import bound, range_of
 
-_PATIENT = "patient"
-"""What tells the line of a row from that of a resource."""
+_PATIENT = "patientRow"
+"""Property that tells the line of a row from that of a resource: no FHIR element has this name."""
 
 _ROW: RowValue[PatientRow] = RowValue(PatientRow)
 
