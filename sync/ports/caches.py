@@ -209,6 +209,8 @@ class Caches:
     """
     For studies whose only messages are leased: when they may be enqueued again, and the seconds waited until then.
     """
+    counting_removals: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a study is counted that loses instances; see `sync.protocol.removals`."""
     walking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while this process works on a slice of a walk: one at a time, so that other processes get some too."""
     slots: asyncio.Semaphore | None = None

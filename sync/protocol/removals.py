@@ -160,7 +160,10 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
             s.telemetry.event("removal.held", logging.ERROR, studies=len(ceiling.studies), limit=ceiling.limit)
         return allowed
 
-    return await retry_on_conflict(count_study, subject=_ROW)
+    # One delivery of this process at a time: of a hundred that delete at once, most would lose each round of the race
+    # for the row, give up, and be delivered again after a delay.
+    async with s.caches.counting_removals:
+        return await retry_on_conflict(count_study, subject=_ROW)
 
 
 async def reset_ceiling(s: Jobs, *, approve: bool) -> None:

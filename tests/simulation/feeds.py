@@ -28,7 +28,7 @@ from sync.testing.fhir import MemoryFhirServer
 from sync.testing.store import MemoryStore
 from tests.dicom_services import described, instance, study_ref, uid
 from tests.headers import dicom_file, element
-from tests.simulation.stepping import Step, run
+from tests.simulation.stepping import Step, new_caches, run
 from tests.simulation.world import SETTINGS
 
 LEASE = 30.0
@@ -148,6 +148,7 @@ class FeedWorld:
             fhir=MemoryFhirServer(azure=True),
             dicom_feed=service,
             instances={self.service.account: service},
+            caches=new_caches(),
             **{name: wrap(getattr(self.store, name)) for name in kept},
         )
 

@@ -18,7 +18,7 @@ from sync.ports import Services
 from sync.protocol.removals import WINDOW, reset_ceiling
 from tests.simulation.contents import Content
 from tests.simulation.mutants import Mutant
-from tests.simulation.stepping import run
+from tests.simulation.stepping import new_caches, run
 from tests.simulation.world import Actor, Faults, World
 
 STUDIES = 6
@@ -35,9 +35,18 @@ class CeilingWorld(World):
         return replace(services, settings=services.settings.model_copy(update={"max_removals_per_hour": LIMIT}))
 
     def start_object(self, change: Change, attempt: int) -> None:
-        """Deliver an event."""
+        """Deliver an event to a process of its own: deliveries of one process ask in turn."""
+        self._start_process()
         steps = self.handling.handle_change(change, self.services, attempt=attempt)
         self.actors.append(Actor(steps, lambda: self.object_messages.append((change, attempt + 1))))
+
+    def start_study(self, study: StudyRef, attempt: int) -> None:
+        """Deliver a study to a process of its own."""
+        self._start_process()
+        super().start_study(study, attempt)
+
+    def _start_process(self) -> None:
+        self.services = replace(self.services, caches=new_caches())
 
     def studies(self) -> int:
         """Count the ImagingStudies."""

@@ -20,7 +20,7 @@ SOONEST = {
     "a letter is discarded only as it was read": 15,
     "rows before marks": 110,
     "the mark is read before the ledger": 72,
-    "derived resources are noted before they are written": 14,
+    "derived resources are noted before they are written": 33,
     "a result event is in the outbox before the record says so": 122,
     "an entry with the stored sequence is done again unless it is settled": 1108,
     "reading begins before the last row": 217,

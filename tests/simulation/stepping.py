@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, Protocol
 
 from sync.model import FhirWrite
+from sync.ports.caches import Caches
 
 
 class Step:
@@ -45,6 +46,26 @@ class Stepping:
             return await method(*args, **kwargs)
 
         return stepped
+
+
+class Turn:
+    """A lock of one process, for coroutines that are driven by hand: who waits hands control back."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+
+    async def __aenter__(self) -> None:
+        while self._is_taken:
+            await Step()
+        self._is_taken = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_taken = False
+
+
+def new_caches() -> Caches:
+    """Return the caches of a new process."""
+    return Caches(counting_removals=Turn())  # type: ignore[arg-type]  # asyncio's needs a loop
 
 
 def run(steps: Coroutine[Any, Any, Any]) -> Any:

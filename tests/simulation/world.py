@@ -29,7 +29,7 @@ from sync.testing.results import MemoryTopic
 from sync.testing.store import MemoryStore
 from tests.simulation.contents import Content, dicom_file
 from tests.simulation.ehr import Ehr
-from tests.simulation.stepping import Stepping, run
+from tests.simulation.stepping import Stepping, new_caches, run
 from tests.worlds import ports_of
 
 SETTINGS = Settings(
@@ -132,7 +132,8 @@ class World:
         wrapped = {name: Stepping(port, self) if step else port for name, port in ports.items()}
         timing = {"quiet_period": self.quiet, "max_wait": 4 * self.quiet}
         settings = SETTINGS.model_copy(update={"patient_policy": self.policy, **timing})
-        return Services(settings=settings, clock=self.clock, queues=self.store.study_queue, **wrapped)
+        queues = self.store.study_queue
+        return Services(settings=settings, clock=self.clock, queues=queues, caches=new_caches(), **wrapped)
 
     async def transact(self, port: Any, writes: list[FhirWrite]) -> Any:
         """Make a transaction: it may be refused, applied in part, applied later, or its answer may be lost."""

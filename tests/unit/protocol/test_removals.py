@@ -115,6 +115,26 @@ async def test_two_processes_cannot_both_count_the_last_one(w):
     assert sum(allowed[2 * FEW :]) == 0
 
 
+async def test_many_deletions_at_once_do_not_race_for_the_row():
+    w = World(max_removals_per_hour=200)
+    writes, read, write = [], w.store.cursors.read, w.store.cursors.write
+
+    async def slow_read(name):
+        await asyncio.sleep(0)
+        return await read(name)
+
+    async def slow_write(cursor, etag):
+        writes.append(cursor.name)
+        await asyncio.sleep(0)
+        return await write(cursor, etag)
+
+    w.store.cursors.read, w.store.cursors.write = slow_read, slow_write
+    kept = {"kept": {"counts": {"studies": 5_000}, "at": w.clock.now().isoformat()}}
+    await write(Cursor(name=Counted.PROJECTIONS.cursor, position=kept), None)
+    assert all(await asyncio.gather(*(may_remove(f"{number}", w.services) for number in range(100))))
+    assert len(writes) == 100
+
+
 async def test_what_is_confirmed_goes(w):
     await w.fill()
     await w.lose()
