@@ -2,8 +2,8 @@
 Which DICOM attributes are read, and how extracted values are looked up. No pydicom here: values are plain data.
 
 `EXTRACTED` is the one table behind every reader (file header, DICOM JSON); a keyword that is not in it never leaves
-the header. A new attribute is one row; a row that sorts after `LAST_TAG` makes readers fetch that much more of every
-object. `IDENTITY` are the three UIDs, which travel as fields of the record and not among its attributes.
+the header. A new attribute is one row. A row that sorts after `LAST_TAG` makes readers fetch more bytes of every
+object. `IDENTITY` lists the three UIDs, which are fields of the record rather than attributes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from sync.model import Attributes
 @dataclass(frozen=True, slots=True)
 class Extracted:
     """
-    One attribute that is read, as PS3.6 has it; ``tag`` is group << 16 | element, ``children`` those of items.
+    One attribute that is read, as PS3.6 defines it.
 
-    Items of a ``recursive`` sequence hold the same sequence again, to any depth. Only a ``multiple`` attribute, one
-    with a VM above 1, may have several values. Of a ``distinct`` sequence each different item is kept once.
+    ``tag`` is group << 16 | element, ``children`` are the attributes of its items. Items of a ``recursive`` sequence
+    hold the same sequence again, to any depth. Only a ``multiple`` attribute, one with a VM above 1, may have several
+    values. In a ``distinct`` sequence, equal items are kept once.
     """
 
     keyword: str
@@ -281,7 +282,7 @@ ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 ENCAPSULATED_CDA = "1.2.840.10008.5.1.4.1.1.104.2"
 
 ENCAPSULATED_MODELS = frozenset(f"1.2.840.10008.5.1.4.1.1.104.{which}" for which in ("3", "4", "5"))
-"""Encapsulated STL, OBJ and MTL: models to print."""
+"""Encapsulated STL, OBJ and MTL: 3D models."""
 
 _TEXTS = ("11", "22", "33", "34", "35")
 _DOSES = ("67", "68", "73", "76")
@@ -292,7 +293,7 @@ REPORT_CLASSES = frozenset(
 """
 Reports, whose content is read (PS3.4 Table B.5-1).
 
-Basic, enhanced, comprehensive (3D) and extensible ones; X-ray (enhanced too), radiopharmaceutical and patient dose;
+Basic, enhanced, comprehensive (3D) and extensible reports; X-ray (enhanced too), radiopharmaceutical and patient dose;
 mammography, chest and colon CAD, simplified echo.
 """
 
@@ -303,7 +304,7 @@ CONTENT_CLASSES = REPORT_CLASSES | {KEY_OBJECTS}
 DOCUMENT_CLASSES = REPORT_CLASSES | ENCAPSULATED_MODELS | {ENCAPSULATED_PDF, ENCAPSULATED_CDA}
 
 EXTRACTED_OF_DOCUMENTS = tuple(sorted((*EXTRACTED, *_DOCUMENT), key=lambda row: row.tag))
-"""Every attribute of a record of a document, or of a report but for its `CONTENT`, which has bounds of its own."""
+"""Every attribute of a document's record; also of a report's, without its `CONTENT`, which has its own limits."""
 
 
 FRAME_ANATOMY = sequence(
@@ -314,10 +315,10 @@ FRAME_ANATOMY = sequence(
 """PS3.3 C.7.6.16.2.8 *Frame Anatomy*."""
 
 SHARED_GROUPS = sequence("SharedFunctionalGroupsSequence", 0x52009229, (FRAME_ANATOMY,))
-"""PS3.3 C.7.6.16.1.1, what all frames share."""
+"""PS3.3 C.7.6.16.1.1, the values that all frames share."""
 
 FRAME_GROUPS = replace(sequence("PerFrameFunctionalGroupsSequence", 0x52009230, (FRAME_ANATOMY,)), distinct=True)
-"""PS3.3 C.7.6.16.1.2, what frames say for themselves; read where `SHARED_GROUPS` do not hold the anatomy."""
+"""PS3.3 C.7.6.16.1.2, the values of each frame; read if `SHARED_GROUPS` do not hold the anatomy."""
 
 _ENHANCED = (
     "2.1 2.2 4.1 4.3 4.4 6.2 6.3 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 30 77.1.5.4 128.1 130"
@@ -326,21 +327,21 @@ ENHANCED_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{which}" for which in _EN
 """
 Multi-frame images that keep region and side in functional groups (PS3.3 A.36, A.38, A.47, A.53, A.55, A.56, A.75).
 
-Of these a reader continues behind `LAST_TAG`, to `SHARED_GROUPS` and, if need be, `FRAME_GROUPS`.
+For these classes, a reader continues after `LAST_TAG` to `SHARED_GROUPS` and, if necessary, `FRAME_GROUPS`.
 """
 
 
 def extracted_of(sop_class_uid: str) -> tuple[Extracted, ...]:
-    """Return the attributes of the header that are read of an instance of that SOP class, in tag order."""
+    """Return the header attributes that are read from an instance of that SOP class, in tag order."""
     return EXTRACTED_OF_DOCUMENTS if sop_class_uid in DOCUMENT_CLASSES else EXTRACTED
 
 
 LAST_TAG = EXTRACTED[-1].tag
-"""A header that was read beyond this tag has all there is to read."""
+"""Once a header was read past this tag, no attribute of `EXTRACTED` is missing."""
 
 
 def texts(attributes: Attributes, keyword: str) -> tuple[str, ...]:
-    """Values that are not blank, 0..n, in the order of the file; numbers as the text they would be."""
+    """Values that are not blank, 0..n, in the order of the file; numbers are formatted as text."""
     return tuple(str(value) for value in attributes.get(keyword, ()) if _is_text(value))
 
 

@@ -1,8 +1,8 @@
 """
-Attributes that are read only where DICOM_SYNC_DETAIL asks for them: how images were acquired, and the patient's body.
+Attributes that are read only if DICOM_SYNC_DETAIL asks for them: acquisition parameters and the patient's body.
 
-They are rows of the same kind as `sync.dicom.attributes.EXTRACTED`. Enhanced multi-frame images have most of them in
-functional groups, of which those that all frames share are read.
+They are rows of the same kind as `sync.dicom.attributes.EXTRACTED`. Enhanced multi-frame images hold most of them in
+functional groups; only the groups that all frames share are read.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ IMAGE = (
     _SPACING,
     Extracted("BurnedInAnnotation", 0x00280301, "CS"),
 )
-"""PS3.3 C.7.6.1, C.7.6.3: of level ``full``, what each image says for itself."""
+"""PS3.3 C.7.6.1, C.7.6.3: of level ``full``, the attributes of each single image."""
 
 _SHARED = (
     FRAME_ANATOMY,
@@ -132,13 +132,13 @@ _SHARED_IN_DETAIL = sequence(SHARED_GROUPS.keyword, SHARED_GROUPS.tag, _SHARED)
 
 @cache
 def rows_in_detail(sop_class_uid: str, detail: Detail) -> tuple[Extracted, ...]:
-    """Return the attributes of the header that are read of an instance of that SOP class, in tag order."""
+    """Return the header attributes that are read from an instance of that SOP class, in tag order."""
     return tuple(sorted((*extracted_of(sop_class_uid), *_more(detail)), key=lambda row: row.tag))
 
 
 @cache
 def groups_in_detail(detail: Detail) -> tuple[Extracted, Extracted]:
-    """Return the functional groups that are read of multi-frame images: those of all frames, those of each."""
+    """Return the functional groups that are read from multi-frame images: the shared and the per-frame groups."""
     return (_SHARED_IN_DETAIL if includes(detail, "acquisition") else SHARED_GROUPS), FRAME_GROUPS
 
 
@@ -166,7 +166,7 @@ def within(record: InstanceRecord, detail: Detail) -> InstanceRecord:
 
 @cache
 def _unwanted(detail: Detail) -> tuple[frozenset[str], frozenset[str]]:
-    """Return keywords that only higher levels ask for: of attributes, and of findings about them and their items."""
+    """Return the keywords that only higher levels read: of attributes, and of findings about them and their items."""
     attributes = {row.keyword for row in _more("full")} - {row.keyword for row in _more(detail)}
     keywords = {row.keyword for row in walk((*EXTRACTED_OF_DOCUMENTS, SHARED_GROUPS, FRAME_GROUPS, *_more(detail)))}
     inside = {row.keyword for row in walk((*_more("full"), _SHARED_IN_DETAIL))} - keywords

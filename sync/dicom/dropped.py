@@ -1,12 +1,13 @@
 """
-Attributes that metadata of the Azure DICOM service lack although the instance has them. Pure.
+Detects attributes that the Azure DICOM service drops from its metadata although the instance has them. Pure.
 
-The service takes every top-level attribute that is invalid for its VR or VM out of the metadata, and tells only the
-sender. It stores nothing without (0010,0020), so where that is missing it was dropped; so was an attribute that every
-instance of its class must have (type 1, PS3.3). One that must be there but may be empty (type 2) is written without a
-value when it is empty, so where its tag is missing it was dropped, or the instance is against the standard.
+The service removes every top-level attribute that is invalid for its VR or VM from the metadata, and reports this only
+to the sender. It stores no instance without (0010,0020), so if that attribute is missing, the service dropped it; the
+same holds for an attribute that every instance of its class must have (type 1, PS3.3). An attribute that must be
+present but may be empty (type 2) is written without a value when it is empty. If its tag is missing, the service
+dropped it, or the instance violates the standard.
 
-Letters beyond ASCII become ``?`` without a character set that the service knows, and those of JIS X 0212 a dot.
+Letters beyond ASCII become ``?`` if the service does not know the character set, and letters of JIS X 0212 a dot.
 
 Source: microsoft/dicom-server at eeefbe4d74 with fo-dicom 5.1.2, run.
 """
@@ -37,7 +38,7 @@ _MAY_BE_EMPTY = frozenset(
 _TAGS = {f"{row.tag:08X}": row.keyword for row in EXTRACTED if row.keyword in _MAY_BE_EMPTY}
 
 _NAMES = ("PatientName", PATIENT_ID, "IssuerOfPatientID", "AccessionNumber", "StudyID")
-"""Without any character set a question mark is mostly one; here it would be another person."""
+"""Without a character set, ``?`` is usually a real question mark; in these it would make another person."""
 
 _JIS_X_0212 = "ISO 2022 IR 159"
 _DOT = "\N{KATAKANA MIDDLE DOT}"
@@ -77,7 +78,7 @@ def _without_letters(attributes: Attributes, character_sets: tuple[str, ...]) ->
 
 
 def without(record: InstanceRecord, keywords: tuple[str, ...]) -> InstanceRecord:
-    """Return the record with a finding for each of these attributes, and without identifiers that lost letters."""
+    """Return the record with a finding for each keyword, and without identifiers that lost letters."""
     code, action = DROPPED
     findings = {Finding(keyword=keyword, code=code, action=action) for keyword in keywords}
     spoiled = {identifier for keyword in keywords for identifier in SPOILS.get(keyword, ())}

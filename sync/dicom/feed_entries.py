@@ -1,9 +1,9 @@
 """
 Entries of a DICOM service's change feed (version 2): JSON in, a `Change` with its inspection out. Pure.
 
-Published samples and the open-source server disagree on the case of keys and values, and leave out what is null; all
-of it is taken. ``state`` and metadata of an entry say what the instance is now, so they are its inspection; where
-they are missing or unheard of, the change has none, and the instance is asked for.
+Published samples and the open-source server differ in the case of keys and values, and omit null values; all variants
+are accepted. ``state`` and metadata of an entry describe the current instance, so they serve as its inspection. If they
+are missing or unknown, the change has no inspection, and the instance is fetched.
 
 Source: Azure "DICOM change feed overview"; microsoft/dicom-server, ``ChangeFeedEntry``.
 """
@@ -25,17 +25,17 @@ from sync.model.timestamps import utc_of
 
 _HINT = "The entry names no instance. If an instance is missing, replay the time around the entry, or its study."
 FEED = "feed "
-"""Begins what dead letters of entries name as their queue; the account of the DICOM service follows."""
+"""Prefix of the queue that dead letters of entries name; the account of the DICOM service follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: its change, or what is wrong with it; its time, if it has one."""
+    """One entry: its change or its error, and its time, if it has one."""
 
     change: Change | BadEvent
     at: datetime | None = None
     text: str = field(default="", repr=False)
-    """The entry itself, where it names no instance."""
+    """The entry's own text, if it names no instance."""
 
 
 def entries_of(page: Iterable[Any], account: str) -> list[Entry]:

@@ -1,14 +1,14 @@
 """
 Inspects the current state of an object: a file in blob storage, or an instance of a DICOM service.
 
-Who has an `ObjectRef` needs nothing else: its account names the source. Ingest, retries of dead letters and checks all
-look this way, so that a source is added by one entry of `Services.instances`.
+A caller needs only the `ObjectRef`: its account names the source. Ingest, retries of dead letters and checks all use
+this module, so a new source is one entry of `Services.instances`.
 
-A DICOM service tells the metadata of an instance, and of some it tells less than there is, or fails. Then the
-instance's own header is read; `DICOM_SYNC_DICOM_HEADER` says when else.
+A DICOM service returns an instance's metadata, but for some instances they are incomplete, or the request fails. Then
+the instance's own header is read; `DICOM_SYNC_DICOM_HEADER` decides whether it is read in other cases.
 
 The reader of headers is imported at the first inspection: pydicom takes a tenth of a second to load, and a command that
-finds everything as it was inspects nothing.
+finds no change inspects nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sync.ports import Core, Inspect, InstanceSource, RetrievableSource
 from sync.telemetry.instruments import HEADERS_RETRIEVED
 
 UNAVAILABLE = frozenset({"source.unavailable", "source.garbage"})
-"""Codes of an answer that another question may get in spite of it: 5xx, none, or no JSON."""
+"""Error codes after which a different request may still succeed: 5xx, no answer, or no JSON."""
 
 _REFUSED = "source.refused"
 _CHARACTER_SETS = "00080005"
 _RETRIEVED = "retrieved"
-"""ETag of an inspection of the instance itself, which a service gives without one."""
+"""ETag of an inspection of the instance itself, which services return without an ETag."""
 
 
 async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | None = None) -> Inspection:
@@ -41,7 +41,7 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
     Parameters
     ----------
     offered
-        What the metadata of a feed's entry said, in all detail; taken unless the instance's own header is wanted.
+        Inspection from a feed entry's metadata, in all detail; used unless the instance's own header is wanted.
 
     Returns
     -------
@@ -67,7 +67,7 @@ async def inspect_object(ref: ObjectRef, s: Inspect, *, offered: Inspection | No
 
 
 def ledger_row_of(ref: ObjectRef, record: InstanceRecord, order: str, s: Inspect) -> LedgerRow:
-    """Return the ledger row of an object: of blobs it keeps where they are, as far as the settings want that told."""
+    """Return the ledger row of an object; for a blob, it holds as much of its location as the settings publish."""
     source = None
     if s.settings.blob_url and ref.account not in s.instances:
         source = ref if s.settings.blob_names else replace(ref, name="")
@@ -97,7 +97,7 @@ async def _by_metadata(source: InstanceSource, ref: ObjectRef) -> Inspection:
 
 
 async def _completed(offered: Inspection | None, source: RetrievableSource, ref: ObjectRef, s: Inspect) -> Inspection:
-    """Read the header where the metadata do not do; an attribute that cannot be read there is a finding."""
+    """Read the header if metadata do not suffice; if it cannot be read, dropped attributes become findings."""
     policy = s.settings.dicom_header
     if offered is not None:
         if offered.etag is None or policy == "never":
@@ -111,7 +111,7 @@ async def _completed(offered: Inspection | None, source: RetrievableSource, ref:
             raise
         header = None
     if header is None or header.record is None:
-        # No header is no proof: what the service says of the instance now decides.
+        # A missing header proves nothing: the service's current metadata decide.
         metadata = await _by_metadata(source, ref)
         return (
             header
@@ -133,7 +133,7 @@ async def _in_spite_of(failure: SourceUnavailable, source: RetrievableSource, re
         hint = "The DICOM service returns neither metadata nor file of this instance; store it again, then retry."
         raise SourceUnavailable(failure.detail, code="source.unreadable", hint=hint) from None
     if inspection.etag is None:
-        raise failure  # no file is no proof that the instance is gone
+        raise failure  # a missing file does not prove that the instance is gone
     return inspection
 
 
@@ -152,7 +152,7 @@ async def _by_header(source: RetrievableSource, ref: ObjectRef, s: Core, *, reas
 
 
 def _named(record: InstanceRecord, ref: ObjectRef) -> InstanceRecord:
-    """Give the record the identity by which the service knows the instance."""
+    """Replace the record's UIDs and partition by the ones under which the service holds the instance."""
     uids = uids_of(ref)
     study = uids.get("StudyInstanceUID", record.study.study_instance_uid)
     return replace(
@@ -173,7 +173,7 @@ def _with_findings(inspection: Inspection) -> Inspection:
 
 
 def inspection_from(metadata: InstanceMetadata, ref: ObjectRef) -> Inspection:
-    """Return the inspection that a DICOM service's metadata give. Pure; never raises, whatever the metadata are."""
+    """Convert a DICOM service's metadata to an inspection. Pure; never raises, whatever the metadata are."""
     from sync.dicom.dropped import lacking
     from sync.dicom.header import read_json
 

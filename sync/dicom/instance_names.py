@@ -1,5 +1,5 @@
 """
-How instances of a DICOM service are named: by data partition and UIDs, as their WADO-RS path has them (PS3.18 10.4.1).
+Names of instances of a DICOM service: data partition and UIDs, as in their WADO-RS path (PS3.18 10.4.1).
 
 Orthanc has names of its own; see `sync.adapters.http.dicom.orthanc`.
 """
@@ -19,7 +19,7 @@ DEFAULT_PARTITION = "Microsoft.Default"
 """Azure's name for the partition of a service without data partitions, in some answers and not in others."""
 
 ORTHANC_FOLDER = "instances"
-"""Begins the names of an Orthanc's instances."""
+"""Prefix of the names of an Orthanc's instances."""
 
 _NAME = re.compile(r"studies/([^/]+)/series/([^/]+)/instances/([^/]+)")
 _DIGIT = re.compile(r"\d")
@@ -32,7 +32,7 @@ def instance_ref(account: str, partition: str, study: str, series: str, sop: str
     Raises
     ------
     ValueError
-        A UID is none, so that it could lead a request elsewhere.
+        A UID is invalid and could lead a request elsewhere.
     """
     if not all(USABLE_UID.fullmatch(uid) and _DIGIT.search(uid) for uid in (study, series, sop)):
         raise ValueError("a UID that is none")
@@ -72,7 +72,7 @@ def plain_partition(partition: str) -> str:
 
 
 def uids_of(ref: ObjectRef) -> Mapping[str, str]:
-    """Return the UIDs that an instance is named by, keyword -> UID; nothing for objects with other names."""
+    """Return the UIDs in an instance's name, keyword -> UID; empty for objects with other names."""
     if not (match := _NAME.fullmatch(ref.name)):
         return {}
     return dict(zip(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), match.groups(), strict=True))

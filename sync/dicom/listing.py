@@ -1,8 +1,8 @@
 """
 The instances of a study that a DICOM service holds, even if its search cannot list all of them.
 
-Its search reads the metadata of every hit, so an instance that cannot be read back cannot be listed either. Those that
-we know of are asked for by name: as many as are missing are all that there are.
+Its search reads the metadata of every hit, so an instance whose metadata are unreadable is not listed either. Recorded
+instances are therefore requested by name. If as many exist as the listing lacks, no instance is unknown.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from sync.ports import InstanceSource, RetrievableSource
 
 async def held_objects(source: InstanceSource, study: StudyRef, recorded: Iterable[ObjectRef]) -> set[ObjectRef]:
     """
-    Return all instances that a service holds of a study. Only reads.
+    Return all instances of a study that a service holds. Only reads.
 
     Parameters
     ----------
     recorded
-        Instances that it held once.
+        Instances that the service once held.
 
     Raises
     ------
     StudyUnlisted
-        It holds others that it cannot name.
+        The service holds others that it cannot list.
     SourceUnavailable
-        It did not answer.
+        The service did not answer.
     """
     held, known = set[ObjectRef](), set(recorded)
     try:

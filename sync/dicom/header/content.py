@@ -1,9 +1,9 @@
 """
 The content tree of a report (PS3.3 C.17.3): the bytes behind its header in, nested plain data out, or a finding.
 
-It is the only body that is read at all, so it has bounds of its own, and a tree beyond them costs the tree, never the
-instance: values may take as much as a table row can hold beside a header, and elements, depth and bytes are counted
-again.
+It is the only body that is read at all, so it has its own limits. A tree that exceeds them is left out; the instance is
+kept. Its values may take as much as a table row can hold beside a header, and elements, depth and bytes are counted
+separately.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LARGEST_CONTENT = 512 * 1024
 
 LONGEST_TEXT = 64 * 1024
 MOST_BYTES = 8 * 1024 * 1024
-"""Bytes of the whole tree with its structure and with what is not read: private elements, coordinates."""
+"""Maximum bytes of the whole tree with its structure and unread elements, such as private ones and coordinates."""
 
 CONTENT_ROWS = by_tag((CONTENT,))
 TOO_LARGE: Flaw = ("content.too_large", "instance only")
@@ -37,9 +37,9 @@ _BROKEN = ("content.malformed", "instance only")
 @dataclass(frozen=True, slots=True)
 class Content:
     """
-    The tree, as the attribute that it is; nothing when it could not be used, and what was wrong.
+    The tree, as an attribute, and findings; without the attribute if the tree could not be used.
 
-    ``end`` is where the next element starts, if that is known.
+    ``end`` is the position of the next element, if known.
     """
 
     attributes: Mapping[str, list[Any]]

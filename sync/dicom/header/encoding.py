@@ -1,7 +1,7 @@
 """
-How a data set is encoded: byte order, and elements with or without a VR (PS3.5 7.1), as its bytes show.
+Detects the encoding of a data set from its bytes: byte order, and elements with or without a VR (PS3.5 7.1).
 
-Writers declare one encoding and write another, so each data set and each item is asked by its first element.
+Some writers declare one encoding and use another, so the first element of each data set and item decides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Byte order and VR form of a data set; the structs read (group, element, VR, length) and their like."""
+    """Byte order and VR form of a data set; the structs read element headers: group, element, VR, length."""
 
     implicit: bool
     big_endian: bool
@@ -42,7 +42,7 @@ _IMPLICIT_BIG = Encoding.of(implicit=True, big_endian=True)
 
 
 def is_vr(text: bytes) -> bool:
-    """Whether two bytes can be a VR: capital letters; a length that looks so would be over 16 KiB."""
+    """Whether two bytes can be a VR: capital letters. A length with these bytes would be over 16 KiB."""
     return len(text) == 2 and 0x40 < text[0] < 0x5B and 0x40 < text[1] < 0x5B  # noqa: PLR2004 -- letters
 
 
@@ -50,7 +50,8 @@ def encoding_at(data: bytes, position: int, declared: Encoding, *, in_item: bool
     """
     Return the encoding that the first element of the data set at ``position`` shows.
 
-    Writers mix them up, and items of UN sequences are implicit by rule (PS3.5 6.2.2). Items never turn explicit again.
+    Writers mix encodings, and items of UN sequences are always implicit (PS3.5 6.2.2). Items below implicit ones are
+    never explicit.
     """
     vr = data[position + 4 : position + 6]
     if len(vr) < 2 or (in_item and declared.implicit):  # noqa: PLR2004 -- a VR is two bytes
@@ -64,7 +65,7 @@ def items_encoding(data: bytes, position: int, declared: Encoding) -> Encoding:
     """
     Return the encoding of the items that start at ``position``.
 
-    Those of a UN sequence are little endian in a big-endian data set too (PS3.5 6.2.2, Note 4).
+    Items of a UN sequence are little endian even in a big-endian data set (PS3.5 6.2.2, Note 4).
     """
     if declared.big_endian and data[position : position + 2] == _LITTLE_DELIMITERS:
         return EXPLICIT_LITTLE

@@ -1,9 +1,9 @@
 """
 Functional groups of multi-frame images (PS3.3 C.7.6.16): the bytes behind the header in, plain data out, or a finding.
 
-What all frames share is read first. Only where that does not hold the anatomy, the groups of the frames are read, each
-different one once: a file with thousands of frames says little more than one with two. Like the tree of a report they
-have bounds of their own, and what lies beyond them costs the groups, never the instance.
+The groups that all frames share are read first. Only if they do not hold the anatomy, the groups of single frames are
+read, and equal ones are kept once: a file with thousands of frames adds little to one with two. Like the tree of a
+report, the groups have their own limits. Groups that exceed them are left out; the instance is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.errors import HeaderLimit
 from sync.model import Finding
 
 LARGEST_GROUPS = 64 * 1024
-"""Bytes of all values: beside a header's `LARGEST_RECORD` they fit a table row."""
+"""Maximum bytes of all values; with a header's `LARGEST_RECORD` they fit a table row."""
 
 NOT_READ: Flaw = ("frames.not_read", "instance only")
 _PIXELS = 0x7FE00008
@@ -40,7 +40,7 @@ def read_groups(
     detail: Detail,
 ) -> tuple[Mapping[str, list[Any]], frozenset[Finding]]:
     """
-    Read the groups that start at ``position`` or behind it. Pure.
+    Read the groups that start at or after ``position``. Pure.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_groups(
     Returns
     -------
     tuple
-        Attributes, none where there are no groups, and what was wrong.
+        Attributes, empty if there are no groups, and findings.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def read_groups(
 def _span_of(
     tag: int, walk: ElementWalk, position: int, stop: int, encoding: Encoding, *, reach: int
 ) -> dict[int, ByteSpan]:
-    """Walk on to a sequence; Short where the bytes end before it and there are more, within the bounds of all."""
+    """Walk on to a sequence; raise Short if the bytes at hand end before it and more may be read."""
     spans, ended_by, end = walk.dataset(position, stop, encoding, {tag}, last=tag, ends=_ENDS)
     if ended_by == NO_TAG and not spans and stop < min(reach, position + MOST_BYTES):
         raise Short(end + 8)

@@ -1,9 +1,9 @@
 """
-Values that form an identity: one that was altered on the way identifies nothing (PS3.3 C.7.1.1, 10.17, 10.18).
+Values that form an identity: an altered value identifies nothing (PS3.3 C.7.1.1, 10.17, 10.18).
 
-Two ids that differ only in what was dropped or could not be decoded would become one, and with them two patients. So an
-identifier is used as its writer wrote it, or not at all; and since an identifier without its issuer is another one, an
-unusable issuer takes the identifier with it. Both readers keep this rule by the same table.
+Two ids that differ only in characters that were dropped or could not be decoded would become equal, and two patients
+one. So an identifier is used as its writer wrote it, or not at all. An identifier without its issuer is a different
+one, so if the issuer is unusable, the identifier is left out too. Both readers apply this rule with the same table.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _GROUPS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     *(((keyword,), ()) for keyword in ("RequestedProcedureID", "StudyID", "SpecimenUID", "CodingSchemeUID")),
     *(((keyword,), ()) for keyword in ("ObservationUID", "UID", "ReferencedSOPInstanceUID")),
 )
-"""Identifiers, and the attributes that are read together with each."""
+"""Groups of identifiers, each with the attributes without which it cannot be used."""
 
 SPOILS: Mapping[str, tuple[str, ...]] = {
     keyword: identifiers for identifiers, others in _GROUPS for keyword in (*identifiers, *others)
 }
-"""Keyword of a value that could not be taken as it is -> the identifiers beside it that cannot be used for that."""
+"""Keyword of an altered value -> the identifiers beside it that cannot be used then."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Notes:
     """
-    What a reader notes on its way: findings, and which identities of the data set or item at hand are spoiled.
+    Notes that a reader takes: findings, and the spoiled identifiers of the current data set or item.
 
-    ``spoiled_item`` tells of the item that was read last.
+    ``spoiled_item`` says whether the item that was read last was spoiled.
     """
 
     findings: set[Finding] = field(default_factory=set)
@@ -56,23 +56,23 @@ class Notes:
     spoiled_item: bool = False
 
     def find(self, keyword: str, flaw: Flaw) -> None:
-        """Note what is wrong with an attribute; what an identity is made of can no longer be used."""
+        """Note a finding about an attribute; identifiers that depend on it can no longer be used."""
         code, action = flaw
         self.findings.add(Finding(keyword=keyword, code=code, action=action))
         self.spoil(keyword)
 
     def spoil(self, keyword: str) -> None:
-        """Note that a value is not as its writer meant it; nothing unless an identity is made of it."""
+        """Note that a value was altered; no effect unless an identifier depends on it."""
         if keyword in SPOILS:
             self.spoiled = (self.spoiled or set()) | set(SPOILS[keyword])
 
     def enter(self) -> set[str] | None:
-        """Begin a data set or an item; return what `leave` needs."""
+        """Begin a data set or an item; return the enclosing one's notes, for `leave`."""
         outer, self.spoiled = self.spoiled, None
         return outer
 
     def leave(self, values: dict[str, list[Any]], outer: set[str] | None) -> None:
-        """End it: take the spoiled identifiers out of its values."""
+        """End the data set or item: remove the spoiled identifiers from its values."""
         spoiled, self.spoiled = self.spoiled, outer
         self.spoiled_item = spoiled is not None
         for keyword in spoiled or ():

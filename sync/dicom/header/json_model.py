@@ -1,9 +1,10 @@
 """
 The other reader of the same table: DICOM JSON (PS3.18 F.2) in, the `InstanceRecord` of the header reader out.
 
-DICOM services send this instead of bytes, as entries of a change feed and as WADO-RS metadata. What they send differs
-in ways that mean nothing: numbers as numbers or as text, hexadecimal digits in either case, an absent ``vr``, ``null``
-for an empty value. All of it is taken. A value that cannot be read costs a finding, as in a file, never more.
+DICOM services send this instead of bytes, as entries of a change feed and as WADO-RS metadata. Their answers differ in
+irrelevant ways: numbers as numbers or as text, hexadecimal digits in either case, an absent ``vr``, ``null`` for an
+empty value. All variants are accepted. As in a file, an unreadable value becomes a finding and never fails the
+instance.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _SOP_CLASS = 0x00080016
 _VRS = SHORT_VRS | LONG_VRS
 _MAX_DEPTH = 32
 _LONGEST_INTEGER = 128
-"""Bits; no value of a VR has more, and Python writes longer ones in quadratic time."""
+"""Bits; no VR has longer values, and Python formats longer integers in quadratic time."""
 _EXACT = 2.0**53
 _INTEGER = re.compile(r"[+-]?\d{1,20}")
 """Of 64 bits at most, as UV and SV have."""
@@ -66,7 +67,7 @@ _ELSEWHERE: Flaw = ("value.elsewhere", "omitted")
 
 
 class _Unusable(Exception):
-    """An element of which nothing can be used."""
+    """The element has no usable value."""
 
     def __init__(self, flaw: Flaw) -> None:
         self.flaw = flaw
@@ -81,11 +82,11 @@ def read_json(
     Parameters
     ----------
     dataset
-        A JSON object, tag -> element, as ``json.loads`` gives it; nothing about it is taken for granted.
+        A JSON object, tag -> element, as ``json.loads`` returns it; its content may be of any type.
     partition
         Data partition of the study.
     identity
-        UIDs by keyword that are known already, such as those of the address it was fetched from; they win.
+        UIDs by keyword that are known already, such as those in the address of the request; they take precedence.
     detail
         How much is read beside `sync.dicom.attributes.EXTRACTED`.
 
@@ -152,9 +153,9 @@ def _groups(dataset: Mapping[str, Any], header: _Reader, detail: Detail) -> dict
 @dataclass(slots=True)
 class _Reader(Values):
     """
-    Reads the elements of one instance; ``findings`` fills up and ``room`` shrinks on the way.
+    Reads the elements of one instance; meanwhile ``findings`` grows and ``room`` shrinks.
 
-    ``full`` tells that something found no room, or was too deep; ``longest`` is what one value may take.
+    ``full`` is set if an element did not fit or was too deep; ``longest`` is the maximum size of one value.
     """
 
     room: int = LARGEST_RECORD
@@ -197,7 +198,7 @@ class _Reader(Values):
         return self._texts(row, vr, values)
 
     def _elsewhere(self, row: Row, vr: bytes, parts: Mapping[str, Any]) -> list[Any]:
-        """Read an element without values: an empty one, one in base64, or one that is only referred to."""
+        """Read an element without ``Value``: empty, in base64, or given by reference only."""
         binary = parts.get("inlinebinary")
         if binary is None:
             if parts.get("bulkdatauri"):
@@ -247,7 +248,7 @@ class _Reader(Values):
         return self.parts(row, vr, self._readable(row, vr, "\\".join(present)))
 
     def _readable(self, row: Row, vr: bytes, text: str) -> str:
-        """Return the text as the file reader has it; U+FFFD in it stands for what the service could not decode."""
+        """Return the text as the file reader returns it; U+FFFD in it marks bytes that the service could not decode."""
         if text.isascii() and chr(ESCAPE) not in text:
             return text
         if chr(ESCAPE) in text:
@@ -277,7 +278,7 @@ def _element(dataset: Mapping[str, Any], tag: int) -> Any:
 
 
 def _effective_vr(row: Row, stated: Any) -> bytes:
-    """VR of the element when values of it can stand for the expected one."""
+    """Return the element's VR if its values can be read for the expected VR."""
     vr = stated.upper().encode("ascii", "replace") if isinstance(stated, str) else b""
     if vr not in _VRS or vr == b"UN":
         return row.vr
@@ -320,7 +321,7 @@ def _finite(numbers: list[float] | None) -> list[Any]:
 
 
 def _distinct(items: list[Mapping[str, Any]], row: Row) -> list[Mapping[str, Any]]:
-    """Keep each different item once, by what is read of it, in the order of the file."""
+    """Remove duplicates among the items, by the attributes that are read, in the order of the file."""
     kept: dict[str, Mapping[str, Any]] = {}
     for item in items:
         wanted = {str(tag): element for tag in row.children if (element := _element(item, tag)) is not _ABSENT}
@@ -335,12 +336,12 @@ def _uid(dataset: Mapping[str, Any], tag: int) -> str:
         return ""
     value = next((part for key, part in element.items() if str(key).lower() == "value"), None)
     parts: list[Any] = value if isinstance(value, list) else [value]
-    # Several values are none that can be used, as in a file: the first alone would be the UID of something else.
+    # As in a file, several values make the UID unusable: the first alone would be the UID of something else.
     return "\\".join(parts).strip(PADDING) if all(isinstance(part, str) for part in parts) else ""
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as the text that a file would hold; None when it is no value of DICOM JSON."""
+    """Return a value as the text that a file would hold; None if it is not a value of DICOM JSON."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """
-Ranged reads: an object of a store (or a local file) in, its `Inspection` out, for the bytes of its header only.
+Ranged reads: an object of a store (or a local file) in, its `Inspection` out; only the header's bytes are fetched.
 
-Parsing starts again with every range, instead of keeping its state: one range is enough for nearly all objects.
+Parsing restarts with every range instead of keeping state: one range is enough for nearly all objects.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from sync.model import Inspection, InstanceRecord, ObjectRef
 from sync.ports import ObjectSource
 
 GROWTH = 4
-"""Each read brings at least this many times the bytes at hand, so that parsing again costs a third more at most."""
+"""Factor by which each read extends the bytes at hand, so that repeated parsing costs at most a third more."""
 
 LARGE_AT_ONCE = 4
 """
-Large headers that a process reads at the same time; further ones wait.
+Maximum number of large headers that a process reads at the same time; others wait.
 
-Each may take twice `sync.config.HeaderLimits.max_bytes` and once ``max_inflated_bytes``, and a process has up to 128
-objects in hand: together they would exhaust its memory.
+Each may take twice `sync.config.HeaderLimits.max_bytes` plus ``max_inflated_bytes``, and a process works on up to 128
+objects: together they would exhaust its memory.
 """
 
 INLINE_BYTES = 512 * 1024
-"""Up to here parsing takes milliseconds at most, and a thread would cost more than it frees."""
+"""Up to this size, parsing takes milliseconds at most, and a thread would cost more than it saves."""
 
 _ATTEMPTS = 5
 _SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _ENDLESS = 2**62
-"""Size of what does not say how long it is."""
+"""Assumed size of a stream of unknown length."""
 
 
 async def inspect_header(
     source: ObjectSource, ref: ObjectRef, limits: HeaderLimits, detail: Detail = "none"
 ) -> Inspection:
     """
-    Inspect an object as it is now. Only reads; idempotent.
+    Inspect the current state of an object. Only reads; idempotent.
 
     Later ranges carry If-Match of the first one's ETag; an object that changes in between is inspected again.
 
     Returns
     -------
-    Look
+    Inspection
         With a record, with a problem, or with neither (and no ETag) when the object is gone.
 
     Raises
@@ -92,12 +92,12 @@ async def read_stream(
     chunks: AsyncIterator[bytes], limits: HeaderLimits, detail: Detail = "none"
 ) -> InstanceRecord | UnreadableObject:
     """
-    Read a header from the bytes of an object as they come, and no more of them than it takes.
+    Read a header from the stream of an object's bytes, and stop as soon as the header is complete.
 
     Returns
     -------
     InstanceRecord or UnreadableObject
-        The record, or why there is none.
+        The record, or the reason why there is none.
     """
     data, enough, is_held = bytearray(), limits.first_read_bytes, False
     async with AsyncExitStack() as holding:
@@ -118,7 +118,7 @@ async def read_stream(
 
 def read_file(path: Path, limits: HeaderLimits, detail: Detail = "none") -> Inspection:
     """
-    Inspect a local file, reading only what its header takes.
+    Inspect a local file, reading only its header.
 
     Returns the same as `inspect_header`; the ETag is made of size and time. A missing file is gone; any other OSError
     passes through.
@@ -142,24 +142,24 @@ def read_file(path: Path, limits: HeaderLimits, detail: Detail = "none") -> Insp
 async def _step_aside(
     data: bytes, size: int, limits: HeaderLimits, detail: Detail
 ) -> InstanceRecord | UnreadableObject | int:
-    """Parse, in a thread where it may take long."""
+    """Parse, in a thread if it may take long."""
     if _is_large(data):
         return await asyncio.to_thread(_step, data, size, limits, detail)
     return _step(data, size, limits, detail)
 
 
 def _is_large(data: bytes) -> bool:
-    """Whether what is at hand takes long to parse, or much memory: its size, or a data set that is deflated."""
+    """Whether the bytes at hand may take long or much memory to parse: they are many, or deflated."""
     return len(data) > INLINE_BYTES or takes_long(data)
 
 
 def _slots() -> asyncio.Semaphore:
-    """Return the slots for large headers, of the loop that runs."""
+    """Return the running event loop's slots for large headers."""
     return _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(LARGE_AT_ONCE))
 
 
 def _step(data: bytes, size: int, limits: HeaderLimits, detail: Detail) -> InstanceRecord | UnreadableObject | int:
-    """Parse what is at hand: the outcome, or up to which byte to read on."""
+    """Parse the bytes at hand: return the outcome, or the byte up to which to read on."""
     try:
         parsed = parse_header(data, size=size, limits=limits, detail=detail)
         if isinstance(parsed, InstanceRecord):
@@ -170,7 +170,7 @@ def _step(data: bytes, size: int, limits: HeaderLimits, detail: Detail) -> Insta
         # Kept as a value: without its frames, which would keep the bytes alive.
         problem.__context__ = None
         return problem.with_traceback(None)
-    # Something follows whatever is missing: a little more spares a third read.
+    # More bytes follow the missing ones: reading a little further saves a third read.
     return min(max(parsed.size + limits.first_read_bytes, GROWTH * len(data)), size, limits.max_bytes)
 
 

@@ -1,9 +1,9 @@
 """
-The DICOM file format (PS3.10 7): the first bytes of an object in, its `InstanceRecord` out, or how many more it takes.
+The DICOM file format (PS3.10 7): an object's first bytes in, its `InstanceRecord` out, or how many bytes are needed.
 
-A header is whole when the walk reached the object's body (pixel data, SR content, a document), or a tag after the last
-extracted one, or the object's own end at an element boundary: what sorts later (contours, waveforms, frame groups) need
-not even be fetched. An object cut exactly between two elements of its header cannot be told from a short one.
+A header is complete when the walk reached the object's body (pixel data, SR content, a document), a tag after the last
+extracted one, or the object's end at an element boundary. Later elements (contours, waveforms, frame groups) are not
+even fetched. An object cut exactly between two elements of its header cannot be told from a short one.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ _ENDS = frozenset(
     {_DIRECTORY_RECORD_SEQUENCE, _CONTENT_SEQUENCE, _WAVEFORM_ANNOTATIONS, _ENCAPSULATED_DOCUMENT, *_PIXEL_DATA}
 )
 """
-What a DICOMDIR is known by, and the bodies of reports, waveforms, documents and images: objects with one of these have
-none of our attributes behind it, but for the label behind a content tree.
+The tag that identifies a DICOMDIR, and the bodies of reports, waveforms, documents and images. None of our attributes
+follows one of these tags, except the label after a content tree.
 """
 
 _SOP_CLASS = 0x00080016
@@ -88,7 +88,7 @@ _OTHER_VR = ("vr.unexpected", "read as UI")
 _DISORDERED = ("header.disordered", "read")
 
 _ENCODINGS = {str(ImplicitVRLittleEndian): IMPLICIT_LITTLE, str(ExplicitVRBigEndian): EXPLICIT_BIG}
-"""All other transfer syntaxes, private and unknown ones too, are explicit VR little endian (PS3.5 A.4)."""
+"""All other transfer syntaxes, including private and unknown ones, are explicit VR little endian (PS3.5 A.4)."""
 _DEFLATED = frozenset({str(DeflatedExplicitVRLittleEndian), str(JPIPHTJ2KReferencedDeflate), "1.2.840.10008.1.2.4.95"})
 """Syntaxes that deflate the whole data set (PS3.5 A.5, A.7); the deflated *frame* syntax leaves the header plain."""
 
@@ -108,7 +108,7 @@ class NeedMore:
 
 @dataclass(frozen=True, slots=True)
 class _Meta:
-    """The file meta information: where the data set starts, and what it declares to be."""
+    """The file meta information: where the data set starts, and which encoding and SOP class it declares."""
 
     end: int
     transfer_syntax: str
@@ -218,7 +218,7 @@ def _starts_like_a_dataset(data: bytes) -> bool:
 
 
 def _parse_deflated(data: bytes, meta: _Meta, limits: HeaderLimits, detail: Detail) -> InstanceRecord:
-    """Inflate no more than the header takes, doubling; the bound holds whatever the stream would inflate to."""
+    """Inflate in doubling steps until the header is complete; the limit holds whatever the stream would inflate to."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     remainder, plain = data[meta.end :], b""
     target = _FIRST_INFLATED
@@ -295,7 +295,7 @@ def _parse_dataset(
 
 def _check_structure(spans: Mapping[int, ByteSpan], reader: Reader) -> None:
     """
-    Note groups out of order (PS3.5 7.1) and UIDs of another VR, as some writers have them.
+    Note groups out of order (PS3.5 7.1) and UIDs with another VR, as some writers produce them.
 
     Raises Damaged for a UID whose VR holds no text.
     """
@@ -314,7 +314,7 @@ def _check_structure(spans: Mapping[int, ByteSpan], reader: Reader) -> None:
 
 
 def _end_of_content(walk: ElementWalk, position: int, encoding: Encoding, *, reach: int) -> int | None:
-    """Return where the content tree at ``position`` ends; None for one that is cut, broken or beyond its bounds."""
+    """Return where the content tree at ``position`` ends; None if it is truncated, broken or exceeds its limits."""
     try:
         return walk.sequence(position, encoding).stop
     except Short as short:
@@ -328,7 +328,7 @@ def _end_of_content(walk: ElementWalk, position: int, encoding: Encoding, *, rea
 def _behind_content(
     walk: ElementWalk, end: int | None, stop: int, encoding: Encoding, *, reach: int
 ) -> Mapping[int, ByteSpan]:
-    """Read on behind a content tree: the label of its document sorts after it. Short asks for bytes that there are."""
+    """Read on after a content tree, where the document's label is. Raise Short if more bytes exist and are needed."""
     if end is None:
         return {}
     try:
@@ -352,9 +352,9 @@ def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:
 
 def _is_padding(remainder: bytes, encoding: Encoding) -> bool:
     """
-    Whether what is left behind the last element is nothing.
+    Whether the bytes after the last element are only padding.
 
-    NUL bytes are, unless they could be the start of a big-endian tag that was cut.
+    NUL bytes are padding, unless they could be the start of a truncated big-endian tag.
     """
     return not remainder or (not encoding.big_endian and not remainder.strip(b"\0"))
 

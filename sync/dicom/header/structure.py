@@ -1,10 +1,10 @@
 """
 The structure of a data set (PS3.5 7): bytes in, spans of the wanted elements out. Nothing is decoded or copied here.
 
-An own walk, because three things are needed that a general reader does not give: to know whether the bytes ended inside
-an element, to say how many more are needed, and bounds on depth and element count. Values of defined length are jumped
-over unseen; only undefined lengths are walked, with a stack of our own, so that no file can exhaust Python's.
-Departures from the standard that vendors write are read as pydicom reads them.
+This is our own walk because a general reader does not tell whether the bytes ended inside an element or how many more
+are needed, and does not limit depth and element count. Values of defined length are skipped; only undefined lengths are
+walked, with our own stack, so that no file can exhaust Python's. Vendors' deviations from the standard are read as
+pydicom reads them.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _ITEM_ENDS = frozenset({ITEM_DELIMITER, SEQUENCE_DELIMITER})
 
 
 class Short(Exception):
-    """The bytes end before ``need``: no failure as long as there are more."""
+    """The bytes at hand end before ``need``; not a failure if the object has more."""
 
     def __init__(self, need: int) -> None:
         self.need = need
 
 
 class Malformed(Exception):
-    """The bytes where an item or a delimiter must be are neither; it costs one attribute, or the object."""
+    """An item or delimiter was expected, and the bytes are neither; one attribute, or the object, is unreadable."""
 
 
 class Damaged(Exception):
-    """The bytes where an element must be cannot be one: a length before them was wrong."""
+    """An element was expected, and the bytes cannot be one: an earlier length was wrong."""
 
 
 class ByteSpan(NamedTuple):
     """
-    Where a value is.
+    The position of a value.
 
-    ``vr`` is empty when the element has none, and SQ for whatever has an undefined length; its delimiter is included.
+    ``vr`` is empty if the element has none, and SQ for every value of undefined length; its delimiter is included.
     """
 
     vr: bytes
@@ -77,9 +77,9 @@ class ElementWalk:
     data
         Bytes from the start of the object (or of its inflated data set).
     limits
-        Bounds; beyond one `HeaderLimit` is raised, naming the setting.
+        Limits; if one is exceeded, `HeaderLimit` is raised and names the setting.
     size
-        Bytes of the whole object, if that is known: nothing in it reaches farther.
+        Size of the whole object in bytes, if known: no element reaches farther.
     """
 
     def __init__(self, data: bytes, limits: HeaderLimits, size: int | None = None) -> None:
@@ -126,7 +126,7 @@ class ElementWalk:
         Malformed
             An undefined length holds something other than items.
         Damaged
-            What stands after a tag of no interest can be no element, or a required one occurs twice and differs.
+            The bytes after an unwanted element cannot be an element, or a required element occurs twice and differs.
         HeaderLimit
             Too many elements or too deep.
         """
@@ -183,7 +183,7 @@ class ElementWalk:
         """
         Walk the elements of one group, 0..n; return their spans and where the next group starts.
 
-        Raises Short when the bytes end before another group does start.
+        Raises Short if the bytes end before another group starts.
         """
         data, stop = self._data, len(self._data)
         spans: dict[int, ByteSpan] = {}
@@ -201,7 +201,7 @@ class ElementWalk:
         raise Short(position + 8)
 
     def sequence(self, position: int, encoding: Encoding) -> ByteSpan:
-        """Span of the sequence whose element header is at ``position``; Short when the bytes end before it does."""
+        """Return the span of the sequence whose element header is at ``position``; Short if the bytes end before it."""
         stop = len(self._data)
         start, length = self._element(position, stop, encoding)
         end = start + length if length != UNDEFINED else self._after_undefined(start, stop, encoding)
@@ -213,7 +213,7 @@ class ElementWalk:
         self, span: ByteSpan, encoding: Encoding, tags: Container[int], depth: int
     ) -> list[tuple[dict[int, ByteSpan], Encoding]]:
         """
-        Spans of the wanted elements of each item of a sequence (PS3.5 7.5), each with the item's own encoding.
+        Return the spans of each item's wanted elements (PS3.5 7.5), each with the item's own encoding.
 
         ``depth`` is 1 for a sequence of the root. Raises Malformed (or Short) when the sequence is not one, and
         `HeaderLimit` when it lies too deep.
@@ -245,10 +245,10 @@ class ElementWalk:
 
     def _expect_element(self, tag: int, vr: bytes, end: int, position: int) -> None:
         """
-        Raise Damaged for what cannot be an element of the data set itself, though it stands where one must be.
+        Raise Damaged if the bytes at an element's position cannot be an element of the data set itself.
 
-        So a value that was cut by its own length shows: a UID goes on in digits, an item follows its sequence, and
-        what is unknown stands at an odd place, though lengths are even (PS3.5 7.1.1).
+        This reveals a value whose length is too short: a UID continues with digits, an item follows its sequence, or an
+        unknown element starts at an odd position, although lengths are even (PS3.5 7.1.1).
         """
         header = self._data[position : position + 8]
         if tag == ITEM or not header.strip(_UID_CHARACTERS):
@@ -272,9 +272,9 @@ class ElementWalk:
 
     def _after_undefined(self, position: int, stop: int, encoding: Encoding) -> int:
         """
-        Position after the sequence delimiter that closes the value starting at ``position``.
+        Return the position after the sequence delimiter that closes the value starting at ``position``.
 
-        One walk learns the ends of all sequences within: trees of wanted ones are not walked again at each level.
+        One walk records the ends of all nested sequences, so that they are not walked again at each level.
         """
         end = self._ends.get(position)
         return end if end is not None and end <= stop else self._walk_undefined(position, stop, encoding)
@@ -298,7 +298,7 @@ class ElementWalk:
                     return position
                 encoding, in_item, began = outer.pop()
             elif tag in _ITEM_ENDS and in_item:
-                # A missing item delimiter is forgiven: the sequence's own closes both.
+                # A missing item delimiter is tolerated: the sequence's own delimiter closes both.
                 position += 8 if tag == ITEM_DELIMITER else 0
                 encoding, in_item, began = outer.pop()
             elif in_item:
@@ -319,7 +319,7 @@ class ElementWalk:
                 position += 8 + length
 
     def _element(self, position: int, stop: int, encoding: Encoding) -> tuple[int, int]:
-        """Where the value of the element at ``position`` starts, and its length."""
+        """Return where the value of the element at ``position`` starts, and its length."""
         if not encoding.implicit:
             vr, length = encoding.explicit.unpack_from(self._data, position)[2:]
             if vr in LONG_VRS:
@@ -329,7 +329,7 @@ class ElementWalk:
         return position + 8, encoding.plain.unpack_from(self._data, position)[2]
 
     def _past_opaque(self, position: int, stop: int, encoding: Encoding) -> int:
-        """Return ``position`` when items start there; else that of the delimiter, for values that hold no items."""
+        """Return ``position`` if items start there; else the delimiter's position, for values without items."""
         if position + 8 > stop:
             raise Short(position + 8)
         group, element, _ = encoding.plain.unpack_from(self._data, position)

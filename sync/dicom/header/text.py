@@ -30,12 +30,12 @@ _BACK_TO_ASCII = b"\x1b(B"
 _ESCAPES = CODES_TO_ENCODINGS | {b"\x1b-b": _LATIN_9}
 _NOT_JIS_X_0201 = re.compile(rb"[\x80-\xa0\xe0-\xff]")
 _SELF_ESCAPED = frozenset({"iso2022_jp", "iso2022_jp_2"})
-"""Python's codecs of these want the escape sequence."""
+"""Character sets whose Python codecs expect the escape sequence."""
 
 _CONTROLS = dict.fromkeys(code for code in (*range(0x20), 0x7F) if chr(code) not in "\t\r\n")
 REPLACEMENT = "\ufffd"
 _NO_TEXT = dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), REPLACEMENT)
-"""C1 controls, which no writer means (they are Windows-1252 under a false name), and halves of surrogate pairs."""
+"""C1 controls, which no writer intends (they are mislabelled Windows-1252), and halves of surrogate pairs."""
 
 UNDECODABLE = ("text.undecodable", "replaced")
 UNDECLARED = ("charset.undeclared", "read-as-latin-1")
@@ -48,8 +48,8 @@ class Charset:
     """
     The character sets of one data set, as Python codecs, the initial one first.
 
-    ``flaw`` is what the term itself suffers from; ``declared`` is false when there was none; ``extended`` says that
-    escape sequences may occur (PS3.5 6.1.2.4).
+    ``flaw`` is the term's own flaw; ``declared`` is false if the data set has no term; ``extended`` says that escape
+    sequences may occur (PS3.5 6.1.2.4).
     """
 
     codecs: tuple[str, ...] = (default_encoding,)
@@ -63,8 +63,8 @@ class Charset:
         """
         Read a value of (0008,0005).
 
-        Misspelt terms (``ISO-IR 100``) are understood; unknown ones count as Latin-1, the default of pydicom, and make
-        a flaw. Terms that allow no code extension stand alone (PS3.5 6.1.2.5.4).
+        Misspelt terms (``ISO-IR 100``) are understood; unknown terms count as Latin-1, pydicom's default, and set a
+        flaw. Terms that allow no code extension stand alone (PS3.5 6.1.2.5.4).
         """
         terms = [term.strip(" \0") for term in value.decode("latin-1").split("\\")]
         decoders = [_codec(term) for term in terms]
@@ -83,14 +83,15 @@ class Charset:
 
     @property
     def trusted(self) -> bool:
-        """Whether bytes beyond ASCII are the letters that their writer meant: the set was declared and is known."""
+        """Whether bytes beyond ASCII decode to the letters that were intended: the set was declared and is known."""
         return self.declared and self.flaw is None
 
     def decode(self, value: bytes, delimiters: bytes) -> tuple[str, Flaw | None]:
         """
         Decode a value that is not plain ASCII; each of ``delimiters`` returns to the initial character set.
 
-        What the declared set cannot hold becomes U+FFFD (PS3.5 6.1.2); only text without any declared set is Latin-1.
+        Bytes that are invalid in the declared set become U+FFFD (PS3.5 6.1.2); only text without a declared set is
+        Latin-1.
         """
         initial = self.codecs[0]
         if ESCAPE not in value:
@@ -108,15 +109,15 @@ DEFAULT = Charset()
 
 
 def readable(text: str) -> str:
-    """Replace what is no character: C1 controls and lone surrogates."""
+    """Replace code points that are not characters: C1 controls and lone surrogates."""
     return text.translate(_NO_TEXT)
 
 
 def unescape(text: str, delimiters: bytes) -> str:
     """
-    Take escape sequences out of text that was decoded in spite of them (PS3.5 6.1.2.5), as some services leave them.
+    Remove escape sequences that some services leave in decoded text (PS3.5 6.1.2.5).
 
-    What follows one is either still to be decoded, and then it is ASCII, or was decoded already.
+    The text after an escape sequence is either not yet decoded, and then ASCII, or already decoded.
     """
     return "".join(_unescape_fragment(part, delimiters) for part in _TEXT_FRAGMENTS.findall(text))
 
@@ -163,7 +164,7 @@ def _decode_fragment(fragment: bytes, initial: str, delimiters: bytes) -> str:
     """
     Decode one fragment; only its start can be an escape sequence, designating a character set.
 
-    The one back to ASCII is about seven bits only: the initial set keeps the other half.
+    The escape sequence back to ASCII affects seven bits only: the initial set keeps the other half.
     """
     if fragment[0] != ESCAPE:
         return _decode_bytes(fragment, initial)

@@ -1,8 +1,8 @@
 """
 Values of the extracted attributes (PS3.5 6.2): spans in, plain data out, in the shape of `sync.model.Attributes`.
 
-Text stays as the file has it; what it means is the mapping's business. Plain ASCII, nearly all there is, takes a short
-way without pydicom's tables. A value that cannot be read costs a finding, never more.
+Text stays as in the file; the mapping interprets it. Plain ASCII, by far the most common case, takes a shortcut without
+pydicom's tables. An unreadable value becomes a finding and never fails the object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BEYOND_ASCII = ("code.beyond_ascii", "read as text")
 
 LONGEST_VALUE = 16 * 1024
 LARGEST_RECORD = 128 * 1024
-"""Bytes; no genuine attribute of ours comes near, and a ledger row must fit into a table row (1 MiB, 64 KiB a cell)."""
+"""Bytes; real attributes stay far below, and a ledger row must fit into a table row (1 MiB, 64 KiB a cell)."""
 
 
 class ElementKind(enum.Enum):
@@ -57,7 +57,7 @@ KINDS = (
     | dict.fromkeys(b"FL FD".split(), ElementKind.REAL)
 )
 SINGLE = frozenset((b"LT", b"ST", b"UT", b"UR"))
-"""VRs in which a backslash is text, and leading blanks are."""
+"""VRs in which backslashes and leading blanks are text."""
 _WHOLE = frozenset(b"SH LO PN UC LT ST UT UR UI".split())
 _WHOLE_CODES = frozenset({"UniversalEntityIDType"})
 """Values that are not cut at a backslash if only one is allowed: a part would mean something else, or be another id."""
@@ -78,9 +78,9 @@ MALFORMED: Flaw = ("value.malformed", "omitted")
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    A row of the table, made ready: VR as bytes, children by tag.
+    A row of the table, prepared for lookup: VR as bytes, children by tag.
 
-    Whether its value is never cut at a backslash, and whether each different item is kept once.
+    ``whole`` values are never cut at a backslash; of a ``distinct`` sequence, equal items are kept once.
     """
 
     keyword: str
@@ -111,18 +111,18 @@ def _made_rows(sop_class: str, detail: Detail) -> Mapping[int, Row]:
 
 
 def rows_of(sop_class: str, detail: Detail = "none") -> Mapping[int, Row]:
-    """Return the attributes that are read from the header of an instance of that SOP class."""
+    """Return the rows of the attributes that are read from the header of an instance of that SOP class."""
     return _made_rows(sop_class if sop_class in DOCUMENT_CLASSES else "", detail)
 
 
 @cache
 def group_rows(detail: Detail = "none") -> tuple[tuple[int, Mapping[int, Row]], ...]:
-    """Return the functional groups that are read of multi-frame images, in tag order, each with its row."""
+    """Return the functional groups that are read from multi-frame images, in tag order, each with its row."""
     return tuple((group.tag, by_tag((group,))) for group in groups_in_detail(detail))
 
 
 def reals(vr: bytes, raw: bytes, *, big_endian: bool = False) -> list[float] | None:
-    """Return the numbers of a binary value (PS3.5 6.2, FL and FD); None for a broken length and for what is none."""
+    """Return the numbers of a binary value (PS3.5 6.2, FL and FD); None for a broken length, NaN or infinity."""
     form, size = _REALS[vr]
     if len(raw) % size:
         return None
@@ -131,7 +131,7 @@ def reals(vr: bytes, raw: bytes, *, big_endian: bool = False) -> list[float] | N
 
 
 def shortest(vr: bytes, numbers: Sequence[float]) -> list[float] | None:
-    """Return finite numbers, of single precision in as few digits as tell them apart: 0.1, whatever the bytes say."""
+    """Return finite numbers, those of single precision with the fewest digits that identify them, such as 0.1."""
     if not all(isfinite(number) for number in numbers):
         return None
     return [_of_single(number) for number in numbers] if vr == b"FL" else [float(number) for number in numbers]
@@ -157,12 +157,12 @@ def can_stand_for(vr: bytes, expected: bytes) -> bool:
 
 
 def delimiters_of(vr: bytes) -> bytes:
-    """Return the characters after which a value is in its initial character set again (PS3.5 6.1.2.5.3)."""
+    """Return the characters after which a value returns to its initial character set (PS3.5 6.1.2.5.3)."""
     return _NAME_RESETS if vr == b"PN" else _RESETS
 
 
 class Values(Notes):
-    """Makes values of decoded text: the rules that both readers share."""
+    """Converts decoded text to values, by the rules that both readers share."""
 
     __slots__ = ()
 
@@ -188,9 +188,9 @@ class Values(Notes):
 @dataclass(slots=True)
 class Reader(Values):
     """
-    Reads the values of one object; ``findings`` fills up and ``room`` shrinks on the way.
+    Reads the values of one object; meanwhile ``findings`` grows and ``room`` shrinks.
 
-    ``full`` tells that something found no room; ``longest`` is what one value may take.
+    ``full`` is set if a value did not fit; ``longest`` is the maximum size of one value.
     """
 
     data: bytes
@@ -210,7 +210,8 @@ class Reader(Values):
         """
         Read the spans that have a row; ``depth`` is that of the sequences among them.
 
-        Items inherit the character set of what they are in, unless they have their own (PS3.3 C.12.1.1.2).
+        Items inherit the character set of the enclosing data set or item, unless they have their own (PS3.3
+        C.12.1.1.2).
         """
         charset = self._charset(spans, inherited)
         outer, self.spoiled = self.spoiled, None
@@ -221,7 +222,7 @@ class Reader(Values):
                 read = self._values(row, span, encoding, charset, depth)
                 if read is not None:
                     values[row.keyword] = read
-        if self.spoiled is None:  # nearly always, and calls are what items cost
+        if self.spoiled is None:  # the usual case; function calls dominate the cost of items
             self.spoiled, self.spoiled_item = outer, False
         else:
             self.leave(values, outer)
@@ -262,7 +263,7 @@ class Reader(Values):
         return self.parts(row, vr, text)
 
     def _effective_vr(self, row: Row, vr: bytes) -> bytes | None:
-        """VR of the file when values of it can stand for the expected one; None when they cannot."""
+        """Return the file's VR if its values can be read for the expected VR; else None."""
         if vr in (b"", b"UN") or not (vr in SHORT_VRS or vr in LONG_VRS):
             return row.vr
         if can_stand_for(vr, row.vr):
@@ -291,7 +292,7 @@ class Reader(Values):
     def _distinct(
         self, elements: Sequence[tuple[dict[int, ByteSpan], Encoding]]
     ) -> list[tuple[dict[int, ByteSpan], Encoding]]:
-        """Keep each different item once, by its bytes, in the order of the file; items without anything are none."""
+        """Remove duplicates among the items, by their bytes, and empty ones, in the order of the file."""
         kept: dict[tuple[tuple[int, bytes], ...], tuple[dict[int, ByteSpan], Encoding]] = {}
         for spans, encoding in elements:
             if spans:
