@@ -9,15 +9,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 _TEXT = """\
 # Tables
 
-`python -m sync collect` flattens FHIR resources into these tables; [cohorts](cohorts.md) and SQL of your own read
+`python -m sync collect` flattens FHIR resources into these tables; [cohorts](cohorts.md) and your own SQL queries read
 them. Each is defined by a [SQL on FHIR](https://sql-on-fhir.org) ViewDefinition in `insights/views/shipped/`, so
 another engine can build the same tables.
 
-Dates are text as they were written: `2024-03` is some day in March. Codes, systems and ids are text; NULL means that
-the element is absent. Ids are FHIR ids: `condition.patient_id = patient.id` joins. A reference to another server is
-kept whole and joins with nothing.
+Dates are text, as written in FHIR: `2024-03` means an unknown day in March 2024. Codes, systems and ids are text; NULL
+means that the element is absent. Ids are FHIR ids: `condition.patient_id = patient.id` joins. A reference to another
+server is stored in full and joins with no row.
 
-This page is made from the views: `.venv/bin/python -m tests.docs.tables_page`.
+This page is generated from the views: `.venv/bin/python -m tests.docs.tables_page`.
 
 {contents}
 
