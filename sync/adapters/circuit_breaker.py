@@ -1,7 +1,7 @@
 """
-Stops calling a service that is down: after several failures in a row, calls fail at once, for a growing time.
+Stops calling a service that is down: after several consecutive failures, calls fail at once, for a growing time.
 
-One breaker stands for one service in one process. When its time is up, one caller may try; success closes it.
+Each process has one breaker per service. When its pause ends, one caller may try; success closes it.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class CircuitBreaker:
 
     def failed(self, retry_after: float | None = None) -> None:
         """
-        Count a failure; from the fifth in a row on it is open, for as long as the service asked for at least.
+        Count a failure; the fifth consecutive one opens the breaker, at least for the time that the service asked for.
 
-        Only the probe's failure makes the next pause longer: calls that were under way when it opened fail by the
-        dozen at one moment, and say no more than the first of them.
+        Only the probe's failure makes the next pause longer: calls that were in flight when it opened fail together,
+        and prove no more than the first of them.
         """
         self._failures += 1
         if self._failures < FAILURES_TO_OPEN:

@@ -1,8 +1,8 @@
 """
 Explains why a service gave no answer.
 
-The exceptions of the HTTP and Azure libraries come in; a short text goes out, for details of errors, which people read
-who know neither library. Their own texts hold addresses, and so names of blobs: nothing of them is kept.
+The exceptions of the HTTP and Azure libraries come in; a short text goes out for the details of errors, whose readers
+need not know either library. The exceptions' own texts hold addresses, and so names of blobs: none of them is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 def reason_of(problem: BaseException, kinds: Sequence[tuple[type[BaseException], str]]) -> str:
     """
-    Return why there is no answer: what the system itself said, else by the kind of a library's exception.
+    Return why there is no answer: the operating system's cause, else by the kind of the library's exception.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def cause_of(problem: BaseException) -> str:
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:
-    """Give an exception and those it came from, and each only once; several attempts come as a group."""
+    """Yield an exception and its causes, each once; several attempts come as a group."""
     waiting, seen = [problem], set[int]()
     while waiting:
         cause = waiting.pop()

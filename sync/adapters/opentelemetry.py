@@ -6,7 +6,7 @@ OpenTelemetry: the `Sink` and `Tracing` of `sync.telemetry.telemetry` by its SDK
 
 Loaded only if an exporter is configured: see `sync.bootstrap`. The providers are ours and never the global
 ones, and no library is instrumented: spans of HTTP and storage clients would carry URLs, and with them names of blobs
-and ids of patients. What fails here is logged by the SDK and disturbs nothing.
+and ids of patients. The SDK logs failures of the export; they do not affect the sync.
 
 Source: OpenTelemetry SDK for Python; environment variables ``OTEL_*`` hold as its specification says.
 """
@@ -41,17 +41,17 @@ SERVICE = "dicom-fhir-sync"
 """Resource attribute ``service.name``, unless the environment has another."""
 
 LAST_EXPORT = 5.0
-"""Seconds that the end of a process waits for what is not yet exported."""
+"""Seconds that a process waits at its end for the export of remaining data."""
 
 FRESH = 90.0
-"""Seconds that a gauge is exported after it was told; `sync.monitoring.alerts.watch` tells them twice a minute."""
+"""Seconds that a gauge is exported after it was set; `sync.monitoring.alerts.watch` sets gauges twice a minute."""
 
 _NOT_FOR_MICROSOFT = (
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
 )
-"""The exporter would tell Microsoft how it fares and ask it for settings; the environment is the only switch."""
+"""The exporter would report its own statistics to Microsoft and fetch settings; only the environment prevents it."""
 
 _ROLES = {
     SpanRole.INTERNAL: trace.SpanKind.INTERNAL,
@@ -63,18 +63,18 @@ logger = logging.getLogger(__name__)
 
 
 class Meters:
-    """Every instrument of the table, as the SDK has it."""
+    """The SDK's instrument for every row of the table."""
 
     def __init__(self, meter: metrics.Meter) -> None:
         self._takers = {instrument.name: _taker(instrument, meter) for instrument in INSTRUMENTS}
 
     def measured(self, instrument: Instrument, value: float, attributes: Sequence[tuple[str, str]]) -> None:
-        """Take one measurement: some dictionary operations, no waiting."""
+        """Record one measurement: a few dictionary operations, no waiting."""
         self._takers[instrument.name](value, dict(attributes))
 
 
 def _taker(instrument: Instrument, meter: metrics.Meter) -> Any:
-    """Return what takes the instrument's values."""
+    """Return the function that takes the instrument's values."""
     description = {"unit": instrument.unit, "description": instrument.description}
     if instrument.kind is Kind.COUNTER:
         return meter.create_counter(instrument.name, **description).add
@@ -90,7 +90,7 @@ class _Gauge:
     """
     The last value of a gauge, reported until it is out of date.
 
-    The worker that looks today need not be the one that looks tomorrow; a gauge of the SDK would be exported for ever.
+    Another worker may run the watch tomorrow; a gauge of the SDK would be exported for ever.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class _Gauge:
 
     def observe(self, _: metrics.CallbackOptions) -> Sequence[metrics.Observation]:
         since = time.monotonic() - FRESH
-        values = list(self._told.items())  # an exporter's thread asks while the sync may tell
+        values = list(self._told.items())  # an exporter's thread reads while the sync may set a value
         return [metrics.Observation(value, dict(attributes)) for attributes, (value, at) in values if at >= since]
 
 
@@ -201,8 +201,8 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
     """
     Start the exporters that the settings name; None if they name none.
 
-    An address that no exporter takes is logged, by the name of its setting, and nothing is exported there: the sync
-    does not depend on it.
+    An address that no exporter accepts is logged by the name of its setting, and nothing is exported to it: the sync
+    does not depend on exporters.
     """
     exporters: list[tuple[MetricExporter, SpanExporter]] = []
     for setting, value, build in (
@@ -223,7 +223,7 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
 
 def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
     """OTLP over HTTP, protobuf. Source: OTLP exporter specification, "Endpoint URLs for OTLP/HTTP"."""
-    # Here, so that one exporter that cannot be loaded does not take the other along.
+    # Imported here, so that an exporter that cannot be loaded does not disable the other.
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 -- see above
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- see above
 
@@ -237,7 +237,7 @@ def _azure_monitor(connection: str) -> tuple[MetricExporter, SpanExporter]:
     """
     Application Insights; ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` makes the exporter use the identity.
 
-    What cannot be sent is dropped and not kept on disk: it is history, and ours is in Table Storage.
+    Data that cannot be sent are dropped and not kept on disk: our own history is in Table Storage.
     """
     from azure.monitor.opentelemetry.exporter import (  # noqa: PLC0415 -- 0.3 s more, that OTLP need not wait
         AzureMonitorMetricExporter,

@@ -1,4 +1,4 @@
-"""How long a server asks its clients to wait, in whichever form it says so."""
+"""Reads how long a server asks its clients to wait, in any of three forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST = 24 * 3600.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks for, in any of its three forms; None for anything else. At most `LONGEST`."""
+    """Return the seconds that the service asks for, at most `LONGEST`; None unless one of three forms is present."""
     try:
         if milliseconds := headers.get("x-ms-retry-after-ms"):
             seconds = float(milliseconds) / 1000

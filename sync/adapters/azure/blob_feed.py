@@ -1,5 +1,5 @@
 """
-The change feed of a storage account, read from the blobs it is kept in: container ``$blobchangefeed``.
+The change feed of a storage account, read from the blobs that hold it: container ``$blobchangefeed``.
 
     meta/Segments.json                          how far the feed may be read: ``lastConsumable``
     idx/segments/YYYY/MM/DD/hhmm/meta.json      one segment: ``status``, ``chunkFilePaths`` (folders, one a shard)
@@ -41,7 +41,7 @@ IN_MEMORY = 4 * 1024 * 1024
 _LARGEST_MANIFEST = 1024 * 1024
 _SEGMENT = re.compile(r"idx/segments/(\d{4})/(\d{2})/(\d{2})/(\d{2})(\d{2})/meta\.json")
 _NO_FEED = (400, 404, 409)
-"""Answers of accounts that cannot have the feed, or have none (yet); with the service's own error code."""
+"""Answers of accounts that do not support the feed, or have none (yet); with the service's own error code."""
 
 
 class AzureBlobFeed(BlobFeed):
@@ -79,7 +79,7 @@ class AzureBlobFeed(BlobFeed):
         return _time(_object(data).get("lastConsumable"))
 
     async def _segments_of(self, year: int) -> list[tuple[datetime, str]]:
-        """Name the segments of a year: two requests, where day by day they would be hundreds."""
+        """Return time and name of a year's segments: two requests instead of hundreds, one per day."""
         names = await self._names(f"idx/segments/{year:04}/")
         return [(_begin(match), name) for name in names if (match := _SEGMENT.fullmatch(name))]
 
@@ -104,7 +104,7 @@ class AzureBlobFeed(BlobFeed):
                 download = await self._container.download_blob(name, decompress=False)
                 async for piece in download.chunks():
                     to.write(piece)
-            # A chunk that is cut between two blocks still decodes, and its last records would be skipped.
+            # A chunk that is truncated between two blocks still decodes; its last records would be skipped.
             ensure_whole(to.tell(), download.size)
         except SourceGone:
             pass  # its retention ended while it was read

@@ -3,10 +3,10 @@ A page of a blob listing: requested through the library, read here.
 
     the library's request (sign-in, retries, logging)  ->  its XML tree of the answer  ->  the five fields we use
 
-The library makes of each blob a model of seventy fields, which costs more than all else that a walk does with a known
-object (ADR 0051). Its listing of names makes none, and keeps the parsed answer where a hook of the request finds it.
-Source: Azure "List Blobs" (response body, ``Encoded`` names since version 2021-02-12, ``ResourceType`` since
-2020-10-02).
+The library builds a model of seventy fields for each blob, which costs more than everything else that a walk does with
+a known object (ADR 0051). Its listing of names builds no such model, and keeps the parsed answer where a hook of the
+request finds it. Source: Azure "List Blobs" (response body, ``Encoded`` names since version 2021-02-12,
+``ResourceType`` since 2020-10-02).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from azure.storage.blob.aio import ContainerClient
 _YES, _NO = ("true", "1"), ("false", "0", None)
 
 _DIRECTORY = "directory"
-"""``ResourceType`` of what is no blob, in accounts with a hierarchical namespace."""
+"""``ResourceType`` of a directory, in accounts with a hierarchical namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedBlob:
-    """A blob as a listing has it: the ETag as it is written there, empty where there is none."""
+    """A blob in a listing: the ETag as the listing spells it, empty if it has none."""
 
     name: str
     etag: str
@@ -42,7 +42,7 @@ class ListedBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobPage:
-    """Blobs of one answer, of which container they are, and the marker of the next answer if there is one."""
+    """Blobs of one answer, their container, and the marker of the next answer if there is one."""
 
     container: str | None
     blobs: tuple[ListedBlob, ...]
@@ -51,12 +51,12 @@ class BlobPage:
 
 async def list_blobs(client: ContainerClient, *, prefix: str, marker: str | None, size: int) -> BlobPage:
     """
-    Ask for a page of a container's blobs, with their metadata. One request, or what the library's retries make of it.
+    Request a page of a container's blobs, with their metadata. One request, not counting the library's retries.
 
     Raises
     ------
     ValueError
-        The answer is no such page.
+        The answer is not a page of blobs.
     AzureError
         The service did not answer, or refused.
     """
@@ -65,18 +65,18 @@ async def list_blobs(client: ContainerClient, *, prefix: str, marker: str | None
         name_starts_with=prefix or None, include=["metadata"], results_per_page=size, raw_response_hook=answers.append
     )
     await anext(names.by_page(continuation_token=marker))
-    # The last one: those before it were answers that the library tried again.
+    # The last one: the library retried the earlier answers.
     return parse_page(answers[-1].context[ContentDecodePolicy.CONTEXT_NAME])
 
 
 def parse_page(root: Element) -> BlobPage:
     """
-    Read an answer; fields that are not used, directories, and prefixes of a listing by folders are passed over.
+    Read an answer; unused fields, directories, and prefixes of a listing by folders are ignored.
 
     Raises
     ------
     ValueError
-        It is no list of blobs, or a blob lacks its name, size or time, or has one of them twice.
+        The answer is not a list of blobs, or a blob lacks its name, size or time, or has one of them twice.
     """
     if root.tag != "EnumerationResults":
         raise ValueError("no listing")
@@ -91,7 +91,7 @@ def parse_page(root: Element) -> BlobPage:
 
 
 def _blob(element: Element) -> ListedBlob | None:
-    """Return the blob; None for a directory, which need not have what every blob has."""
+    """Return the blob; None for a directory, which may lack fields that every blob has."""
     parts = _fields(element)
     properties = _fields(parts["Properties"]) if "Properties" in parts else {}
     if _text(properties, "ResourceType") == _DIRECTORY:
@@ -117,7 +117,7 @@ def _text(fields: Mapping[str, Element], tag: str) -> str:
 
 
 def _name(element: Element) -> str:
-    """Return the name; one that XML could not hold is written with percent signs, and says so."""
+    """Return the name; a name that XML cannot hold is percent-encoded and marked ``Encoded``."""
     encoded, name = element.get("Encoded"), element.text or _missing("Name")
     if encoded in _NO:
         return name
@@ -132,7 +132,7 @@ def _missing(tag: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _time(text: str) -> datetime:
-    """Read a date of RFC 1123. Uploads come in bursts: many blobs have the same second."""
+    """Parse a date of RFC 1123. Cached, because uploads come in bursts: many blobs have the same second."""
     parsed = parsedate_tz(text)
     if parsed is None:
         raise ValueError("no date")

@@ -3,9 +3,9 @@ A range of a blob, by one request through the library's pipeline.
 
     our request  ->  the library's pipeline (sign-in, retries, logging, our transport)  ->  the headers that we use
 
-The library makes a client for each blob, a model of sixty properties of each answer and a stream of its own around the
-bytes: two thirds of what a small range costs (ADR 0054).
-Source: Azure "Get Blob", "Specifying the range header", "Versioning" (``x-ms-error-code`` on every failure).
+For each blob, the library makes a client, a model of sixty properties and its own stream around the bytes: two thirds
+of the cost of a small range (ADR 0054). Source: Azure "Get Blob", "Specifying the range header", "Versioning"
+(``x-ms-error-code`` on every failure).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from azure.core.rest import HttpRequest
 from azure.storage.blob.aio import BlobServiceClient
 
 TRIES = 3
-"""Requests for a range whose bytes do not arrive to the end, as in the library's own downloads."""
+"""Maximum requests for a range whose bytes do not arrive completely, as in the library's own downloads."""
 
 PAUSE = 1.0
 """Seconds between them."""
@@ -36,7 +36,7 @@ _SPAN = re.compile(r"bytes \d{1,18}-\d{1,18}/(\d{1,18})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Bytes of a blob, and what the answer says of the whole."""
+    """Bytes of a blob, and the answer's data about the whole blob."""
 
     data: bytes
     etag: str
@@ -52,14 +52,14 @@ async def read_range(
     service: BlobServiceClient, container: str, name: str, *, start: int, length: int, etag: str | None = None
 ) -> Range:
     """
-    Read ``length`` bytes from ``start`` on, fewer where the blob ends; with an ETag, only of that version.
+    Read ``length`` bytes from ``start`` on, fewer at the blob's end; with an ETag, only of that version.
 
     Raises
     ------
     azure.core.exceptions.HttpResponseError
-        The service refused, also because the blob is not there or has another ETag.
+        The service refused; also if the blob does not exist or has another ETag.
     azure.core.exceptions.AzureError
-        The service did not answer, or its answer is no range.
+        The service did not answer, or its answer is not a range.
     """
     headers = {
         "x-ms-range": f"bytes={start}-{start + length - 1}",
@@ -84,8 +84,8 @@ async def read_range(
 
 
 async def _bytes_of(response: Any, *, most: int) -> bytes:
-    """Read the bytes as they are stored: a Content-Encoding is what an uploader said of them, true or not."""
-    # An answer to another question may be a whole blob of gigabytes: no more of it is read than was asked for.
+    """Read the bytes as stored, without decoding: the uploader sets Content-Encoding, correctly or not."""
+    # A wrong answer may be a whole blob of gigabytes: no more of it is read than was requested.
     if "Content-Range" not in response.headers:
         raise DecodeError("an answer without the range that it has")
     data = bytearray()
@@ -113,7 +113,7 @@ def _range_of(headers: Mapping[str, Any], data: bytes) -> Range:
         raise DecodeError("an answer without the time of the blob") from None
     etag = headers.get("ETag")
     if not etag:
-        # Without it the next range may be one of another version.
+        # Without an ETag, the next range may belong to another version.
         raise DecodeError("an answer without the version of the blob")
     return Range(
         data=data,

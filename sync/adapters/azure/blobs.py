@@ -29,7 +29,7 @@ _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
 
 _FOLDER = "hdi_isfolder"
-"""Metadata of the empty blobs that stand for folders, in accounts with a hierarchical namespace and of some tools."""
+"""Metadata of empty blobs that represent folders: in accounts with a hierarchical namespace, and made by some tools."""
 
 
 _COPYING = "The object is inspected again until its copy has ended. If that never happens, see what copies it."
@@ -44,9 +44,9 @@ class AzureBlobs(ObjectSource, ObjectListing):
     service
         Client of the account; closed with `close`.
     containers
-        The allow-list: anything else is refused before any request.
+        The allow-list: other containers are refused before any request.
     telemetry
-        Learns how many bytes each read brought.
+        Counts the bytes of each read.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AzureBlobs(ObjectSource, ObjectListing):
                     raise
                 return await _beyond_the_end(self._service, ref, start, etag)
         if etag and _bare(piece.etag) != etag:
-            raise SourceChanged("the range is one of another version")  # what answered takes no conditions
+            raise SourceChanged("the range is one of another version")  # the service that answered ignores conditions
         ensure_whole(len(piece.data), min(length, piece.size - start))
         self._telemetry.measure(HEADER_BYTES, len(piece.data))
         _check_whole(ref, piece.size, copy_status=piece.copy_status, metadata=piece.metadata)
@@ -104,7 +104,7 @@ class AzureBlobs(ObjectSource, ObjectListing):
                 raise _not_the_page() from None
         is_other = listed.container != container or not all(blob.name.startswith(prefix) for blob in listed.blobs)
         if is_other or (listed.marker is not None and listed.marker == token):
-            # Believed, it would stand for the whole container, or be read for ever.
+            # If accepted, it would count as the whole container, or be read for ever.
             raise _not_the_page()
         return Page(
             objects=tuple(self._listed(container, blob) for blob in listed.blobs if not _is_folder(blob)),
@@ -130,7 +130,7 @@ class AzureBlobs(ObjectSource, ObjectListing):
 
 
 async def _beyond_the_end(service: BlobServiceClient, ref: ObjectRef, start: int, etag: str | None) -> Chunk:
-    """Describe an object that ended before the range; it may have grown since, as uploads that begin empty do."""
+    """Describe an object that ends before the range; it may have grown since, like uploads that begin empty."""
     condition: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
     properties = await service.get_blob_client(ref.container, ref.name).get_blob_properties(**condition)
     if properties.size > start:
@@ -149,7 +149,7 @@ def _check_whole(
     ref: ObjectRef, size: int, *, copy_status: str | None = None, metadata: Mapping[str, str] | None = None
 ) -> None:
     """
-    Refuse what is no object yet, or none at all.
+    Refuse a blob that is still being copied, or that represents a folder.
 
     An event comes when a copy begins, not when it ends, and the copied bytes appear only then. Source: Azure "Copy
     Blob" (``x-ms-copy-status``).

@@ -4,9 +4,9 @@ Translates exceptions of the Azure libraries into errors of the sync.
 Texts of the libraries hold addresses, and so names of blobs: none of them is kept but the status and the service's
 error code. The library's exception is cut off (``from None``) for the same reason.
 
-What is not there, and who else wrote, is believed only where the service names it by an error code of its own; the
-status alone may be a gateway's. Source: Azure "Blob service error codes", "Table service error codes", "Queue service
-error codes".
+That a blob or row is missing, or that another writer won, is believed only if the service states it with its own error
+code; the status alone may be a gateway's. Source: Azure "Blob service error codes", "Table service error codes", "Queue
+service error codes".
 """
 
 from __future__ import annotations
@@ -60,22 +60,22 @@ WRONG_KEY = (
     "The account key in the connection string was refused: check that it belongs to that account, that the account "
     "allows keys and this network, and that the clock of this machine is right."
 )
-"""For a request that was signed with a key, which no role would help."""
+"""Remedy for a request that was signed with a key: no role would help."""
 
 WRONG_SIGNATURE = (
     "The shared access signature was refused: check that it belongs to that account, has not expired and allows this "
     "operation, and that the clock of this machine is right."
 )
-"""The same for a signature in the address."""
+"""Remedy for a request with a signature in its address."""
 
 IDENTITY_REFUSED = (
     "The token of the identity was refused: check that the identity is in the account's tenant, and that the clock of "
     "this machine is right; on your own machine, sign in again with `az login`."
 )
-"""For ``AuthenticationFailed`` of an identity: it was not recognised, so that no role would help."""
+"""Remedy for ``AuthenticationFailed`` of an identity: it was not recognised, so no role would help."""
 
 SIGN_IN = "Check the managed identity of the function app, or sign in with `az login`."
-"""For a request that was never sent, since the identity got no token: no role would help."""
+"""Remedy for a request that was never sent because the identity got no token: no role would help."""
 
 _NOT_RECOGNISED = "AuthenticationFailed"
 _DENIED = (401, 403)
@@ -85,7 +85,7 @@ _ASK_LATER = (408, 429)
 _SERVER_ERROR = 500
 _CONDITION_NOT_MET = 412
 _NOT_WITHOUT_CODE = (400, 403, _NOT_FOUND, 405, 409, 410, _CONDITION_NOT_MET, 413)
-"""Refusals that Blob Storage names by a code, so that one without it is a gateway's."""
+"""Refusals that Blob Storage always sends with a code; without one, a gateway sent them."""
 
 _LOST_RACE = (_NOT_FOUND, 409, _CONDITION_NOT_MET)
 _NOT_YET = (
@@ -96,7 +96,7 @@ _NOT_YET = (
     "TableBeingDeleted",
     "TableNotFound",
 )
-"""Answers with the status of a lost race that are outages nevertheless."""
+"""Error codes with the status of a lost race that are outages nevertheless."""
 
 _GONE = ("BlobNotFound", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted")
 """Error codes of Blob Storage for an object, or its container, that does not exist."""
@@ -105,12 +105,12 @@ _ARCHIVED = ("BlobArchived", "BlobBeingRehydrated")
 """Error code for a blob in the archive tier, which must be rehydrated before it can be read."""
 
 _LIBRARIES = frozenset({"aiohttp", "azure", "email", "http", "isodate", "json", "multidict", "urllib", "xml", "yarl"})
-"""Packages that read what the services answer."""
+"""Packages that read the services' answers."""
 
 
 @contextmanager
 def state_errors() -> Iterator[None]:
-    """Translate what tables and queues raise: 404, 409 and 412 become `StoreConflict`, the rest `StoreUnavailable`."""
+    """Translate errors of tables and queues: 404, 409 and 412 become `StoreConflict`, all others `StoreUnavailable`."""
     try:
         yield
     except AzureError as problem:
@@ -125,7 +125,7 @@ def state_errors() -> Iterator[None]:
 
 @contextmanager
 def source_errors() -> Iterator[None]:
-    """Translate what Blob Storage raises when an object is read: `SourceGone`, `SourceChanged`, `SourceUnavailable`."""
+    """Translate errors of reading an object: `SourceGone`, `SourceChanged`, `SourceUnavailable`."""
     try:
         yield
     except AzureError as problem:
@@ -140,16 +140,16 @@ def source_errors() -> Iterator[None]:
 
 def is_garbled(problem: Exception) -> bool:
     """
-    Return whether a library failed over the answer it was reading, which then was cut or changed on its way.
+    Return whether a library failed while reading an answer: the answer was truncated or changed on its way.
 
     `zlib.error` on bytes that are not compressed, `TypeError` on a body without rows: the libraries raise whatever the
-    answer leads to. An exception from a line of ours is a defect of ours.
+    answer leads to. An exception from our own code is our defect.
     """
     if isinstance(problem, SyncError):
         return False
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(problem.__traceback__)]
     packages = [module.partition(".")[0] for module in modules]
-    # A library may fail within what Python itself has, such as a codec: then it is the library's failure.
+    # A library may fail inside Python's own code, such as a codec: that counts as the library's failure.
     blamed = (
         package for package in reversed(packages) if package in _LIBRARIES or package not in sys.stdlib_module_names
     )
@@ -193,7 +193,7 @@ def source_error(problem: AzureError) -> SyncError:
 
 
 def _told_by_blobs(problem: AzureError, code: str) -> SyncError:
-    """Choose our error for what Blob Storage itself names by a code."""
+    """Choose our error for a failure that Blob Storage itself names by a code."""
     if code in _GONE:
         return SourceGone("no such object")
     if code in _ARCHIVED:
@@ -216,7 +216,7 @@ def ensure_whole(received: int, expected: int) -> None:
     Raises
     ------
     SourceUnavailable
-        ``source.garbled``; ask again.
+        ``source.garbled``; try again.
     """
     if received != expected:
         raise SourceUnavailable(f"{received} of {expected} bytes", code="source.garbled", hint=GARBLED)
@@ -229,7 +229,7 @@ def etag_of(response: Mapping[str, Any]) -> str:
     Raises
     ------
     StoreUnavailable
-        The answer has none: whether the row was written is unknown.
+        The answer has no ETag: whether the row was written is unknown.
     """
     etag = response.get("etag")
     if not is_etag(etag):
@@ -246,7 +246,7 @@ def error_code(problem: AzureError) -> str:
     """
     Return the service's own name of the error, empty when there is none.
 
-    The library does not keep it of each request: then it is taken from where the service puts it.
+    The library does not keep the code of every request; if it did not, the code is read from the answer.
     """
     code = getattr(problem, "error_code", None)
     if name := str(getattr(code, "value", code) or ""):
@@ -270,13 +270,13 @@ def is_outage(problem: AzureError) -> bool:
     """
     Return whether an answer with the status of a lost race is an outage.
 
-    What holds the rows is not there, or it was not the service that answered: it names what is wrong by a code.
+    Either the table or queue is missing, or a gateway answered: the service itself always names an error by a code.
     """
     return error_code(problem) in ("", *_NOT_YET)
 
 
 def concerns_all(problem: AzureError) -> bool:
-    """Return whether every row of a transaction shares this fate: an outage does, a refusal may be about one row."""
+    """Return whether the failure concerns every row of a transaction: an outage does, a refusal may concern one row."""
     status = _status(problem)
     if status is None or _is_denied(problem) or status in _ASK_LATER or is_outage(problem):
         return True
@@ -292,7 +292,7 @@ def _is_denied(problem: AzureError) -> bool:
 
 
 def _remedy(problem: AzureError, roles: str) -> str:
-    """Choose by how the request was signed: the codes of Azure, of its services and of emulators differ."""
+    """Choose the remedy by how the request was signed: error codes of Azure, its services and emulators differ."""
     if isinstance(problem, ClientAuthenticationError) and problem.response is None:
         return SIGN_IN
     request = getattr(getattr(problem, "response", None), "request", None)

@@ -1,7 +1,7 @@
 """
 Result events as CloudEvents 1.0 to an Event Grid topic, by Microsoft's client.
 
-Source: Azure Event Grid, "Publish events to custom topics" (a batch is taken as a whole; 401 and 403 mean the key or
+Source: Azure Event Grid, "Publish events to custom topics" (a batch is accepted as a whole; 401 and 403 mean the key or
 the role, 400 and 413 the events).
 """
 
@@ -25,7 +25,7 @@ from sync.model.result_events import NAMESPACE, ResultEvent
 from sync.ports import ResultEvents
 
 LONGEST = 10.0
-"""Seconds that sending may take; what takes longer is tried again by the sweeper."""
+"""Seconds that sending may take; after that, the sweeper tries again."""
 
 _RETRIES: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.3, "connection_timeout": 5, "read_timeout": 8}
 _DENIED = (401, 403)
@@ -40,7 +40,7 @@ class EventGridTopic(ResultEvents):
     Parameters
     ----------
     source
-        The events' source: base URL of the FHIR service, which their references are relative to.
+        The events' source: base URL of the FHIR service, to which their references are relative.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class EventGridTopic(ResultEvents):
         self._source = source
         self._breaker = CircuitBreaker()
         self._outage: SyncError = EventsUnavailable()
-        """The last one: a topic that refuses us is not told as one that does not answer."""
+        """The last outage's error: a topic that refuses us is not reported as one that does not answer."""
 
     async def publish(self, events: Sequence[ResultEvent]) -> None:
         """Send the events, all or none; see `sync.ports.ResultEvents`."""

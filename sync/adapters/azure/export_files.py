@@ -29,7 +29,7 @@ class AzureExportFiles(ExportFiles):
                 return
 
     async def create(self, name: str, path: Path) -> bool:
-        """Copy a file of this machine; a large blob is there once its list of blocks is committed."""
+        """Upload a file of this machine; a large blob exists once its list of blocks is committed."""
         with state_errors(), path.open("rb") as content:
             try:
                 await self._container.upload_blob(name, content, overwrite=False)
@@ -38,7 +38,7 @@ class AzureExportFiles(ExportFiles):
         return True
 
     async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
-        """Copy a blob, or a part of it, to this machine; False when there is none."""
+        """Download a blob, or a part of it, to this machine; False when there is none."""
         with state_errors():
             try:
                 stream = await self._container.download_blob(name, offset=start, length=size)
@@ -50,7 +50,7 @@ class AzureExportFiles(ExportFiles):
         return True
 
     async def names(self, prefix: str) -> AsyncIterator[str]:
-        """Iterate over the names that begin so."""
+        """Iterate over the names that begin with ``prefix``."""
         with state_errors():
             async for blob in items_of(self._container.list_blobs(name_starts_with=prefix)):
                 yield str(blob.name)

@@ -1,5 +1,5 @@
 """
-Items of the listings that the library pages by itself: it would follow markers that lead in a circle for ever.
+Items of listings that the library pages through; unlike the library, it does not follow a circle of markers for ever.
 
 Source: Azure "List Blobs" (``NextMarker``).
 """
@@ -21,12 +21,12 @@ async def items_of(listing: Any) -> AsyncIterator[Any]:
     Parameters
     ----------
     listing
-        Of the library, as its ``list_`` methods return it.
+        The library's listing, as its ``list_`` methods return it.
 
     Raises
     ------
     azure.core.exceptions.DecodeError
-        The marker of a page was there before.
+        The marker of a page occurred before.
     azure.core.exceptions.AzureError
         The service refused or did not answer.
     """

@@ -1,9 +1,9 @@
 """
 The names of the tables or queues that an account holds, in one request.
 
-The stores ask before they create theirs: a command that finds all there saves a request for each. A name that is not
-told is created, which is harmless if it is there, so neither what another process creates meanwhile nor what is on a
-later page of the listing matters.
+The stores call it before they create their tables or queues: if all exist, a command saves one request for each. A name
+that is not listed is created, which is harmless if it exists. So it does not matter whether another process creates it
+meanwhile, or whether it is on a later page of the listing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ async def names_there(listing: Any) -> frozenset[str]:
     """
     Return the names on the first page of a listing, up to 1,000 tables or 5,000 queues.
 
-    None are told where a signature allows no listing: then each is created, which it may allow.
+    None if a signature does not permit listing: then each is created, which the signature may permit.
 
     Parameters
     ----------
     listing
-        Of the library: pages of items with a name.
+        The library's listing: pages of items with a name.
 
     Raises
     ------

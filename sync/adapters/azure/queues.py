@@ -24,15 +24,15 @@ from sync.model.queues import OBJECTS_QUEUE, POISON_QUEUES, QUEUES, SLICES_QUEUE
 from sync.ports import ObjectQueue, QueueDepths, SliceQueue, StudyQueue
 
 LONGEST_DELAY = 7 * 24 * 3600
-"""Seconds; the service's limit of a visibility time-out."""
+"""Seconds; the service's limit for a visibility time-out."""
 
 LONGEST_MESSAGE = 48 * 1024
-"""Bytes; as base64 they are 64 KiB, the service's limit of a message."""
+"""Bytes; as base64 they are 64 KiB, the service's limit for a message."""
 
 _NEVER_EXPIRES = -1
 
 _CALL = "{}"
-"""A message of ``slices``: it says nothing, because the rows tell what is to be done."""
+"""The content of every message of ``slices``: without data, because the rows describe the work."""
 
 
 class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
@@ -44,7 +44,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
     service
         The queues of the state account.
     traceparent
-        Names the span that sends; it goes with messages of ``studies``.
+        Returns the ``traceparent`` of the sending span, which messages of ``studies`` carry.
     """
 
     def __init__(self, service: QueueServiceClient, *, traceparent: Callable[[], str] = str) -> None:
@@ -57,7 +57,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         return self._service.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
 
     async def ensure(self) -> None:
-        """Ask to create each queue, which shows that we may. Idempotent."""
+        """Try to create each queue, which also proves the permission to do so. Idempotent."""
         await asyncio.gather(*(self._create(queue) for queue in self._queues.values()))
 
     async def create_missing(self) -> None:
@@ -98,7 +98,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         StoreUnavailable
             The queue did not answer.
         MessageTooLarge
-            No queue takes it.
+            The message exceeds the limit of every queue.
         """
         if len(text.encode("utf-8", "replace")) > LONGEST_MESSAGE:
             raise MessageTooLarge(f"more than {LONGEST_MESSAGE} bytes")
@@ -125,7 +125,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         """
         Return queue name -> about how many messages, invisible ones included.
 
-        Poison queues last: messages move there from the others, so in this order none is overlooked.
+        Poison queues are read last: messages move to them from the others, so in this order none is overlooked.
         """
         lengths: dict[str, int] = {}
         for some in (WORK_QUEUES, POISON_QUEUES):
@@ -135,7 +135,7 @@ class AzureQueues(StudyQueue, ObjectQueue, SliceQueue, QueueDepths):
         return lengths
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
-        """Return queue name -> when the message that waits first in line was sent; without those where none waits."""
+        """Return queue name -> when the first waiting message was sent; without queues in which none waits."""
         first_sent = await asyncio.gather(*(self._first_sent(self._queues[name]) for name in among))
         return {name: sent for name, sent in zip(among, first_sent, strict=True) if sent is not None}
 

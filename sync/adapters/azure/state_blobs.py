@@ -25,7 +25,7 @@ def ensure_whole(received: int, expected: int) -> None:
     Raises
     ------
     StoreUnavailable
-        ``store.garbled``; ask again.
+        ``store.garbled``; try again.
     """
     if received != expected:
         raise StoreUnavailable(f"{received} of {expected} bytes", code="store.garbled", hint=GARBLED)

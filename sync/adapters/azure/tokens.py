@@ -14,14 +14,14 @@ from sync.errors import FhirUnavailable, TransientError
 
 class CredentialTokens:
     """
-    Bearer tokens for one service; the credential caches them, a refused one is asked for again.
+    Bearer tokens for one service; the credential caches them, and a refused token is requested again.
 
     Parameters
     ----------
     scope
-        What the service wants tokens to be asked for.
+        The scope that the service requires of tokens.
     failure
-        Which error it is when there is no token; its code is ``area.forbidden``.
+        The error class if there is no token; its code is ``area.forbidden``.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """
-Connections to Azure Storage that pass on only what Storage itself answered, and never sleep for as long as others say.
+Connections to Azure Storage that pass on only the answers of Storage itself, and limit how long the library sleeps.
 
-A gateway, a firewall or a captive page between us and the account answers in its place: 404 with a page of HTML, 200
-with another. Storage signs every answer, also each failure, with the header ``x-ms-request-id``; one without it becomes
-the error of a request that got no answer, which the library tries again and the adapters take for an outage.
+A gateway, a firewall or a captive portal between us and the account may answer in its place: with 404 or 200, and a
+page of HTML. Storage marks every answer, including failures, with the header ``x-ms-request-id``. An answer without it
+becomes the error of an unanswered request, which the library retries and the adapters treat as an outage.
 
 Source: Azure "Status and error codes" and "Troubleshooting API operations" (``x-ms-request-id`` on every response).
 """
@@ -28,7 +28,7 @@ REQUEST_ID = "x-ms-request-id"
 _FIRST_BYTE = re.compile(r"bytes[ =](\d{1,18})-")
 
 LONGEST_SLEEP = 5.0
-"""Seconds that the library may sleep before it tries again, whatever a ``Retry-After`` asks for."""
+"""Maximum seconds that the library sleeps before a retry, whatever ``Retry-After`` asks for."""
 
 
 CLOCK_INTERVAL = 10.0
@@ -36,7 +36,7 @@ CLOCK_INTERVAL = 10.0
 
 
 class NotFromStorage(ServiceResponseError):
-    """Something else than the storage service answered."""
+    """The answer did not come from the storage service."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"an answer without {REQUEST_ID}")
@@ -44,7 +44,7 @@ class NotFromStorage(ServiceResponseError):
 
 
 class BoundedTransport(AioHttpTransport):  # type: ignore[misc]  # the library types it as Any
-    """Bounds the library's own waits: its policies sleep for as long as an answer's ``Retry-After`` says."""
+    """Limits the library's own waits: its policies sleep for as long as an answer's ``Retry-After`` says."""
 
     async def sleep(self, duration: float) -> None:
         """Sleep, but never longer than `LONGEST_SLEEP`."""
@@ -53,7 +53,7 @@ class BoundedTransport(AioHttpTransport):  # type: ignore[misc]  # the library t
 
 class StorageTransport(BoundedTransport):
     """
-    Gives nothing away that is not an answer of Azure Storage.
+    Returns only answers of Azure Storage itself.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class StorageTransport(BoundedTransport):
         Raises
         ------
         NotFromStorage
-            The answer lacks what Storage puts on each of its own, or is another part of the blob.
+            The answer lacks the header that Storage sets on every answer, or is a different part of the blob.
         """
         sent = datetime.now(UTC)
         response: Any = await super().send(request, **config)
@@ -88,7 +88,7 @@ class StorageTransport(BoundedTransport):
 
 def _compare_clocks(response: Any, sent: datetime, offset: ClockOffset) -> None:
     told = _date(response.headers.get("Date") or "")
-    if told is not None and not response.headers.get("Age"):  # with an age it was kept by a cache
+    if told is not None and not response.headers.get("Age"):  # an answer with an Age comes from a cache
         offset.note(told, sent=sent, received=datetime.now(UTC))
 
 
@@ -100,7 +100,7 @@ def _date(text: str) -> datetime | None:
 
 
 def _is_of_range(request: Any, response: Any) -> bool:
-    """Whether a part of a blob begins where it was asked to: a cache may answer with another part of the same blob."""
+    """Whether a part of a blob begins at the requested byte: a cache may answer with another part of the same blob."""
     asked = _FIRST_BYTE.match(str(request.headers.get("x-ms-range") or ""))
     told = _FIRST_BYTE.match(str(response.headers.get("Content-Range") or ""))
     return asked is None or told is None or int(asked[1]) == int(told[1])

@@ -1,4 +1,4 @@
-"""Event Grid's dead-letter container in Blob Storage, in the account of the state."""
+"""Event Grid's dead-letter container in Blob Storage, in the state account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync.adapters.azure.state_blobs import ensure_whole, remove_blob
 from sync.ports import UndeliveredEvents
 
 _MARK = "dicom_sync_refused"
-"""Metadata of a blob that holds no events: it was seen, and stays."""
+"""Metadata that marks a blob as inspected: it holds no events, and stays."""
 
 
 class AzureUndeliveredEvents(UndeliveredEvents):
@@ -24,7 +24,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         self._container = service.get_container_client(container)
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most that many names, of blobs that are not marked; none when there is no such container."""
+        """Return the names of at most ``most`` unmarked blobs; none if the container does not exist."""
         listed: list[str] = []
         with state_errors():
             try:
@@ -38,14 +38,14 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         return listed
 
     async def read(self, name: str, most: int) -> str | None:
-        """Return the text, cut at that many bytes; None when it is gone."""
+        """Return the text, limited to ``most`` bytes; None when the blob is gone."""
         with state_errors():
             try:
                 stream = await self._container.download_blob(name, offset=0, length=most)
                 data: bytes = await stream.readall()
             except ResourceNotFoundError:
                 return None
-        ensure_whole(len(data), stream.size)  # cut, it would seem to hold no events, and be dead-lettered for good
+        ensure_whole(len(data), stream.size)  # truncated, it would seem to hold no events, and be dead-lettered
         return data.decode("utf-8", "replace")
 
     async def remove(self, name: str) -> None:
@@ -53,7 +53,7 @@ class AzureUndeliveredEvents(UndeliveredEvents):
         await remove_blob(self._container, name)
 
     async def mark(self, name: str) -> None:
-        """Mark, so that `names` leaves it out; a missing blob is fine."""
+        """Mark the blob, so that `names` leaves it out; a missing blob is fine."""
         with state_errors():
             try:
                 await self._container.get_blob_client(name).set_blob_metadata({_MARK: "yes"})

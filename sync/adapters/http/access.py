@@ -6,8 +6,8 @@ Credentials of a request: tokens of several kinds, a login, a client certificate
     fixed token, login, headers      as they are
     mutual TLS                       a client certificate, in the TLS context
 
-No secret is in a ``repr``, an error or a log line. What a token endpoint answers stays here: it may quote what was
-sent.
+No secret is in a ``repr``, an error or a log line. The answers of a token endpoint stay in this module: they may quote
+the request.
 
 Sources: RFC 6749, RFC 6750, RFC 7523; SMART App Launch 2.2 "Backend Services" and "Asymmetric authentication".
 """
@@ -34,16 +34,16 @@ from sync.errors import ConfigError, FhirUnavailable, TransientError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS = 240
-"""Life of an assertion; SMART allows five minutes at most."""
+"""Lifetime of an assertion in seconds; SMART allows five minutes at most."""
 
 EARLY = 60.0
-"""Seconds before its end at which a token is replaced."""
+"""Seconds before its expiry at which a token is replaced."""
 
 SHORTEST_LIFE = 30.0
-"""Seconds for which a token is used whatever its life, so that one of a second does not cost a request each."""
+"""Minimum seconds for which a token is used, so that a short-lived token does not cost a request each time."""
 
 NEW_FOR = 5.0
-"""Seconds in which a token is not asked for again though a service refuses it: another would fare no better."""
+"""Seconds during which a new token is not replaced although a service refuses it: another would not help."""
 
 _DEFAULT_LIFE, _LONGEST_LIFE = 300.0, 24 * 3600.0
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
@@ -52,7 +52,7 @@ _CURVES: Mapping[int, str] = {256: "ES256", 384: "ES384"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How one service lets us in; everything empty: without anything."""
+    """Credentials for one service; all empty: no authentication."""
 
     tokens: TokenSource | None = field(default=None, repr=False)
     login: tuple[str, str] | None = field(default=None, repr=False)
@@ -69,7 +69,7 @@ class ClientAuthentication(Protocol):
 
 
 class SharedSecret(ClientAuthentication):
-    """By a secret, in the header of HTTP basic authentication."""
+    """Authenticates by a secret, in the header of HTTP basic authentication."""
 
     def __init__(self, client_id: str, secret: str) -> None:
         self._login = httpx.BasicAuth(quote(client_id, safe=""), quote(secret, safe=""))
@@ -82,12 +82,12 @@ class SharedSecret(ClientAuthentication):
 
 class SignedAssertion(ClientAuthentication):
     """
-    By a JWT that is signed with a private key.
+    Authenticates by a JWT that is signed with a private key.
 
     Raises
     ------
     ConfigError
-        The key is none that can sign.
+        The key cannot sign.
     """
 
     def __init__(self, client_id: str, token_url: str, key: str, *, key_id: str = "", setting: str = "") -> None:
@@ -96,7 +96,7 @@ class SignedAssertion(ClientAuthentication):
         self._key, self._algorithm = _signing_key(pem_of(key, setting), setting)
 
     def proof(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the form fields; each assertion has an id of its own and is good for minutes."""
+        """Return the form fields; each assertion has its own id and is valid for minutes."""
         import jwt
 
         claims = {**self._claims, "exp": int(time.time()) + ASSERTION_SECONDS, "jti": uuid.uuid4().hex}
@@ -105,7 +105,7 @@ class SignedAssertion(ClientAuthentication):
 
 
 class StaticToken(TokenSource):
-    """A token that an operator set; there is never a newer one."""
+    """A token that an operator configured; it is never replaced."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -117,14 +117,14 @@ class StaticToken(TokenSource):
 
 class ClientCredentials(TokenSource):
     """
-    Tokens of an OAuth 2.0 authorization server for the sync itself.
+    Tokens that an OAuth 2.0 authorization server issues to the sync itself.
 
-    One request at a time; a token is kept until shortly before its end.
+    One request at a time; a token is kept until shortly before its expiry.
 
     Parameters
     ----------
     failure
-        Which error it is when there is no token: its own code for an outage, ``area.forbidden`` for a refusal.
+        The error class if there is no token: with its own code for an outage, ``area.forbidden`` for a refusal.
     transport, now
         Replace network and clock, for tests.
     """
@@ -150,7 +150,7 @@ class ClientCredentials(TokenSource):
         self._token, self._asked, self._until = "", 0.0, 0.0
 
     async def token(self, *, refresh: bool = False) -> str:
-        """Return a token; a new one when ``refresh``, unless another caller has just asked for it."""
+        """Return a token; a new one if ``refresh``, unless another caller has just requested one."""
         async with self._lock:
             is_old = self._now() >= self._asked + NEW_FOR
             if not self._token or self._now() >= self._until or (refresh and is_old):
@@ -207,7 +207,7 @@ def pem_of(value: str, setting: str) -> str:
 
 
 def tls_of(certificate: str, setting: str) -> ssl.SSLContext:
-    """Return a TLS context that shows a client certificate; `ConfigError` when it has none with its private key."""
+    """Return a TLS context with a client certificate; `ConfigError` if the setting lacks it or its private key."""
     context = ssl.create_default_context()
     with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".pem") as file:  # only its owner may read it
         try:
@@ -220,7 +220,7 @@ def tls_of(certificate: str, setting: str) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    raise ValueError  # or the terminal would be asked
+    raise ValueError  # else OpenSSL would ask for a passphrase on the terminal
 
 
 def _signing_key(pem: str, setting: str) -> tuple[Any, str]:

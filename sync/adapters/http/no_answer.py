@@ -8,7 +8,7 @@ from sync.adapters.no_answer import ENDED, LATE, NO_CONNECTION, NO_CONNECTION_YE
 
 
 class AnswerTooLarge(httpx.DecodingError):
-    """An answer exceeds every bound: no service of ours gives one, and reading it would end the process."""
+    """The answer exceeds the limit: no supported service sends one, and reading it would exhaust the memory."""
 
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -29,7 +29,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def words_of(problem: BaseException) -> str:
-    """Return why there is no answer: what the system itself said, else by the kind of exception."""
+    """Return why there is no answer: the operating system's cause, else the kind of exception."""
     if isinstance(problem, httpx.HTTPStatusError):
         return f"status {problem.response.status_code}"
     return reason_of(problem, _KINDS)

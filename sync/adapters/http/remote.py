@@ -1,8 +1,8 @@
 """
-Requests to an HTTP service: tokens, a few short retries, a pause while it is down, its failures as errors of the sync.
+Requests to an HTTP service: adds tokens, retries briefly, pauses while it is down, and translates its failures.
 
-Who asks says only what is special: which error a status is (`Remote.judge`), which one a missing answer is
-(`Remote.no_answer`), and what is measured (`Remote.observed`). Every request has to be idempotent.
+A subclass defines only the differences: the error for a status (`Remote.judge`) and for a missing answer
+(`Remote.no_answer`), and what is measured (`Remote.observed`). Every request must be idempotent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNANSWERED_SECONDS = 20.0
 """Seconds after which a request without an answer counts against its service, long before it times out."""
 
 LARGEST_ANSWER = 128 * 1024 * 1024
-"""Bytes of an answer that is read as a whole; the largest of a real service, of thousands of instances, has a tenth."""
+"""Maximum bytes of an answer that is read as a whole; a real service's largest answers have a tenth of it."""
 
 
 Note = Callable[[httpx.Response], None]
@@ -48,19 +48,19 @@ class Remote(ABC):
     telemetry
         Counts ``requests``, ``retries`` and ``throttled`` under the area's name.
     tokens
-        Bearer tokens; None where none are wanted.
+        Bearer tokens; None if the service requires none.
     login
         User and password for HTTP basic authentication.
     access
-        All of what the service asks for, in place of ``tokens`` and ``login``.
+        All credentials that the service requires, in place of ``tokens`` and ``login``.
     headers
-        Of every request.
+        Headers of every request.
     transport
         Replaces the network, for tests.
     breaker
-        Shared by all that ask the service in this process; None: it is asked however often it failed.
+        Shared by all callers of the service in this process; None: requests are sent however often it failed.
     sleep
-        Waits that many seconds before a short retry; tests wait for nothing.
+        Waits the given seconds before a short retry; tests do not wait.
     """
 
     area: ClassVar[str]
@@ -70,7 +70,7 @@ class Remote(ABC):
     """The error for an outage; its code is ``area.unavailable``."""
 
     timeout: ClassVar[httpx.Timeout] = httpx.Timeout(60.0, connect=5.0)
-    """Seconds; longer than the service itself gives a request, so that its answer is not lost."""
+    """Seconds; longer than the service's own limit for a request, so that its answer is not lost."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Remote(ABC):
 
     @abstractmethod
     def judge(self, response: httpx.Response) -> None:
-        """Raise our error for an answer, where the caller has nothing to decide."""
+        """Raise our error for an answer about which the caller has nothing to decide."""
 
     @abstractmethod
     def no_answer(self, problem: Exception) -> TransientError:
@@ -128,14 +128,14 @@ class Remote(ABC):
         Parameters
         ----------
         path
-            Below the base URL.
+            Path below the base URL.
         **request
-            The rest, as `httpx.AsyncClient.request` takes it.
+            Further arguments of `httpx.AsyncClient.request`.
 
         Raises
         ------
         SyncError
-            What `judge` or `no_answer` makes of it; while the service is left alone, `unavailable` without a request.
+            As `judge` or `no_answer` decides; while the circuit breaker is open, `unavailable` without a request.
         """
         retrying = short_retries(
             self._is_outage, sleep=self._sleep, noted=lambda: self.telemetry.count(f"{self.area}.retries")
@@ -174,7 +174,7 @@ class Remote(ABC):
 
     async def _ask_once(self, method: str, path: str, **request: Any) -> httpx.Response:
         if self._breaker and (pause := self._breaker.remaining()) > 0:
-            why = self._outage  # a service that refuses us is not told as one that does not answer
+            why = self._outage  # a service that refuses us is not reported as one that does not answer
             code, hint = (why.code, why.hint) if isinstance(why, self.unavailable) else (None, None)
             before = f" after: {why.detail}" if why is not None and why.detail else ""
             detail = f"the service is left alone for a while{before}"
@@ -188,7 +188,7 @@ class Remote(ABC):
                 await response.aclose()
                 raise
         except TransientError as outage:
-            # A request counts once: when it was noted without an answer, its time-out is no second failure.
+            # A request counts once: if it was noted as unanswered, its time-out is not a second failure.
             if self._breaker and (not waiting.noted or outage.retry_after):
                 self._breaker.failed(outage.retry_after)
             self._outage = outage
@@ -232,7 +232,7 @@ class Remote(ABC):
                 with waiting:
                     response = await self._client.send(outgoing, stream=True)
                 if not stream or not response.is_success:
-                    await _read(response)  # who judges it may look into it
+                    await _read(response)  # `judge` may read the body
                 note(response)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self.no_answer(problem) from None
@@ -240,7 +240,7 @@ class Remote(ABC):
 
 
 class _Waiting:
-    """Counts the times of `UNANSWERED_SECONDS` that a request has no answer, not even the first byte of one."""
+    """Counts each `UNANSWERED_SECONDS` that a request goes on without even the first byte of an answer."""
 
     def __init__(self, note: Callable[[int], None]) -> None:
         self.noted = 0
@@ -267,7 +267,7 @@ async def _read(response: httpx.Response) -> None:
     Raises
     ------
     AnswerTooLarge
-        There is more. Counted as it is inflated: a few kilobytes of gzip may stand for gigabytes.
+        The answer is larger. Bytes count after decompression: a few kilobytes of gzip may expand to gigabytes.
     """
     try:
         content = await _bounded(response)

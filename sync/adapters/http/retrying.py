@@ -17,13 +17,13 @@ from sync.errors import TransientError
 
 ATTEMPTS = 3
 LONGEST_SHORT_WAIT = 2.0
-"""Seconds; a service that asks for more is not retried here; the work waits in a queue or for the next run."""
+"""Seconds; if a service asks for a longer wait, there is no retry here: the work waits in a queue or for a run."""
 
 LONGEST_FAILURE = 20.0
-"""Seconds since the first attempt after which none is repeated here: what took so long does not pass quickly."""
+"""Seconds since the first attempt after which there is no further retry: such a failure does not pass quickly."""
 
 Sleep = Callable[[float], Awaitable[None]]
-"""Waits that many seconds; tests wait for nothing."""
+"""Waits the given seconds; tests do not wait."""
 
 
 def short_retries(
@@ -34,16 +34,16 @@ def short_retries(
     within: float = LONGEST_FAILURE,
 ) -> AsyncRetrying:
     """
-    Make what calls a coroutine function again after an outage, with a short and growing wait in between.
+    Return a retrier that calls a coroutine function again after an outage, with a short and growing wait in between.
 
     Parameters
     ----------
     is_outage
-        Tells failures that pass by themselves from those that need an operator.
+        Distinguishes transient failures from failures that need an operator.
     noted
-        Called before each repetition.
+        Called before each retry.
     within
-        Seconds since the first attempt in which another one may begin.
+        Seconds since the first attempt within which another attempt may begin.
     """
 
     def is_worth_it(problem: BaseException) -> bool:
@@ -62,7 +62,7 @@ def short_retries(
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds before the next attempt: what the service asked for, else jittered and growing."""
+    """Return the seconds before the next attempt: as the service asked, else growing, with jitter."""
     outage = state.outcome.exception() if state.outcome else None
     wait = outage.retry_after if isinstance(outage, TransientError) else None
     return wait if wait is not None else wait_random_exponential(multiplier=0.2, max=LONGEST_SHORT_WAIT)(state)

@@ -3,7 +3,7 @@ The certificate authorities that every client of this process trusts.
 
     authorities of httpx, or of SSL_CERT_FILE and SSL_CERT_DIR  ->  one TLS context  ->  clients of all services
 
-To read them takes 50 ms of a processor, and a process has a client for each of its services.
+Reading them takes 50 ms of processor time, and a process has a client for each of its services.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ import httpx
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """Return the TLS context of clients that show no certificate of their own; the same at each call."""
+    """Return the TLS context of clients without a client certificate; always the same object."""
     return httpx.create_ssl_context()

@@ -1,5 +1,5 @@
 """
-Alerts by HTTP POST, in the form that the other side understands.
+Sends alerts by HTTP POST, in the receiver's format.
 
 The URL may hold a secret: it appears in no log and no error. Sources: CloudEvents 1.0 JSON format; Microsoft Teams,
 "Create incoming webhooks with Workflows" (Adaptive Card); Slack "Sending messages using incoming webhooks"; PagerDuty

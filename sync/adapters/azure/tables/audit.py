@@ -1,5 +1,5 @@
 """
-Table ``audit``: what operators did.
+Table ``audit``: the operators' actions.
 
 Keys begin with the time, counted backwards, so that the newest entries come first.
 """
@@ -54,5 +54,5 @@ class TableAuditTrail(AuditTrail):
         await self._table.upsert(audit_row(entry))
 
     async def newest(self, limit: int) -> Sequence[AuditEntry]:
-        """Return at most that many, the newest first: rows come by their keys, and these run backwards."""
+        """Return at most ``limit`` entries, the newest first: rows are sorted by key, and keys count time backwards."""
         return [audit_from(row) for row in await self._table.first(limit)]

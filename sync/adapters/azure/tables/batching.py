@@ -1,15 +1,15 @@
 """
-Concurrent row writes of one partition go out together, as entity-group transactions.
+Sends concurrent row writes of one partition together, as entity-group transactions.
 
 Functions take one message each, but the invocations of a worker process share one event loop. A caller that writes a
-row hands it to the batcher and waits for its own outcome. A line goes out when no row joined it for 20 ms (50 ms in a
-burst) and no delivery is on its way to a write, when 100 rows wait, or after 250 ms: a lone write hardly waits, a burst
-makes large batches. Patient rows, for which only their own delivery waits, have those 250 ms wherever messages of a
-queue are handled: they go with the next rows of their partition. A transaction fails as a whole, so one row that lost
-its race, or is refused, makes the others be sent again, without it. One event loop a process.
+row hands it to the batcher and waits for its own outcome. A line is sent when no row joined it for 20 ms (50 ms in a
+burst) and no delivery is about to write, when 100 rows wait, or after 250 ms: a lone write hardly waits, and a burst
+makes large batches. Patient rows, for which only their own delivery waits, may use those 250 ms wherever messages of a
+queue are handled: they are sent with the next rows of their partition. A transaction fails as a whole, so if one row
+lost its race or is refused, the others are sent again without it. There is one event loop per process.
 
-Every writer hears of its outcome, whatever becomes of the task that works for it: an answer with fewer parts than rows,
-cut on its way, is an outage for all of them, and so is the end of the task.
+Every writer gets its outcome, whatever happens to the task that sends its row: a truncated answer, with fewer parts
+than rows, is an outage for all of them, and so is the end of the task.
 
 Source: Azure "Performing entity group transactions" (100 rows, 4 MiB, one partition, no row twice).
 """
@@ -35,16 +35,16 @@ from sync.ports import Company
 MAX_ROWS = 100
 MAX_BYTES = 3 * 1024 * 1024
 LINGER = 0.02
-"""Seconds without a newcomer after which a line goes out, if none may come."""
+"""Seconds without a new row after which a line is sent, if no row can be expected."""
 
 LINGER_IN_BURST = 0.05
-"""The same while many messages are handled at once: the next have probably been sent."""
+"""The same while many messages are handled at once: more rows are probably on their way."""
 
 LONGEST_LINGER = 0.25
-"""Seconds that the first write of a line waits at most; little beside the quiet period that follows."""
+"""Maximum seconds that the first write of a line waits; short compared to the quiet period that follows."""
 
 MOST_BLAMED = 3
-"""Rows of one batch that are sent alone because the service blames them for a failed transaction."""
+"""Maximum rows of one batch that are sent alone because the service blames them for a failed transaction."""
 
 Kind = Literal["create", "replace", "upsert"]
 
@@ -61,11 +61,11 @@ class RowWrite:
 
     @property
     def key(self) -> str:
-        """Row key, which may stand only once in a transaction."""
+        """Row key, which may occur only once in a transaction."""
         return str(self.entity["RowKey"])
 
     def operation(self) -> tuple[Any, ...]:
-        """Return it in the form of the library's transactions."""
+        """Return the write in the form of the library's transactions."""
         if self.kind == "create":
             return ("create", self.entity)
         if self.kind == "upsert":
@@ -75,7 +75,7 @@ class RowWrite:
 
 
 class Batcher:
-    """Writes rows of one table; each partition has its own line, and one request under way at a time."""
+    """Writes rows of one table; each partition has its own line, and one request in flight at a time."""
 
     def __init__(self, table: TransactionClient, company: Company | None = None) -> None:
         self._table = table
@@ -90,12 +90,12 @@ class Batcher:
         Parameters
         ----------
         patient
-            Nothing but the caller waits for it.
+            Only the caller waits for this write.
 
         Raises
         ------
         StoreConflict
-            This row lost its race; others of the batch are not concerned.
+            This row lost its race; the other rows of the batch are not affected.
         StoreUnavailable
             The service did not answer; whether the row was written is unknown.
         """
@@ -147,10 +147,10 @@ class Batcher:
 
     async def _send_apart(self, batch: list[RowWrite], problem: AzureError, blamed: int) -> None:
         """
-        Send the rows of a failed transaction, of which nothing was written, so that the one to blame fails alone.
+        Resend the rows of a failed transaction, none of which was written, so that only the row at fault fails.
 
-        The service names it, and the others go together once more. After a few blamed rows each goes alone: where most
-        rows lose their races, or the service names the wrong one, that takes fewer requests.
+        The service names that row, and the others are sent together again. After a few blamed rows, each is sent alone:
+        if most rows lose their races, or the service names the wrong one, that takes fewer requests.
         """
         if (
             blamed >= MOST_BLAMED
@@ -183,7 +183,7 @@ class Batcher:
 
 
 async def _gather_company(line: Sequence[RowWrite], company: Company) -> None:
-    """Wait while the line grows, or may grow, within bounds; longer where all of its rows are patient."""
+    """Wait while the line grows or may grow, up to a limit; longer if all of its rows are patient."""
     loop = asyncio.get_running_loop()
     latest = loop.time() + LONGEST_LINGER
     while (waiting := len(line)) < MAX_ROWS and loop.time() < latest:
@@ -194,7 +194,7 @@ async def _gather_company(line: Sequence[RowWrite], company: Company) -> None:
 
 
 def _take_batch(line: list[RowWrite]) -> list[RowWrite]:
-    """Take from the front what fits one transaction; a second write of a row waits for the next one."""
+    """Take rows from the front that fit one transaction; a second write of a row waits for the next one."""
     batch: list[RowWrite] = []
     keys: set[str] = set()
     size = 0
@@ -209,7 +209,7 @@ def _take_batch(line: list[RowWrite]) -> list[RowWrite]:
 
 
 def _fail(batch: list[RowWrite], problem: Exception) -> None:
-    """Give every caller an error of its own: one exception object raised in many tasks would mix their tracebacks."""
+    """Give every caller its own error: one exception object raised in many tasks would mix their tracebacks."""
     for write in batch:
         if write.outcome.done():
             continue

@@ -80,7 +80,7 @@ class TableCursors(Cursors):
         await self._table.delete(_PARTITION, key_of(name))
 
     async def delete_all(self, names: Sequence[str]) -> None:
-        """Delete rows, a hundred a request; where one of these is missing, the hundred one by one."""
+        """Delete rows, a hundred per request; if one of a hundred is missing, they are deleted one by one."""
         for some in batched(list(dict.fromkeys(names)), MAX_ROWS):
             rows = ({"PartitionKey": _PARTITION, "RowKey": key_of(name)} for name in some)
             with state_errors():

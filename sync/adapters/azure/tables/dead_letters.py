@@ -1,8 +1,8 @@
 """
 Table ``deadletters``: failures that need a person.
 
-A dead letter's keys are its kind and its subject, so that a repeat finds it; a page of one code is a filter that the
-service applies, and its continuation is the page's token.
+A dead letter's keys are its kind and subject, so that a repeated failure finds its row. A page of one code is a filter
+that the service applies, and the page's token is the service's continuation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sync.ports import DeadLetters
 _BAD_REQUEST = 400
 _CONDITIONS = {"code": "code eq @code", "kind": "PartitionKey eq @kind"}
 _EMPTY_AT_MOST = 10
-"""Answers without a letter in a row, after which the page is an empty one."""
+"""Number of consecutive answers without a dead letter after which an empty page is returned."""
 
 
 def dead_letter_row(letter: DeadLetter) -> Entity:
-    """Row of table ``deadletters``; keeps what a retry needs, which no log and no list shows."""
+    """Row of table ``deadletters``; keeps the data that a retry needs, which logs and lists never show."""
     return check_size(
         {
             "PartitionKey": letter.kind.value,
@@ -74,7 +74,7 @@ class TableDeadLetters(DeadLetters):
         """Insert, or update keeping ``first_at`` and adding to ``attempts``; return whether it is a new failure."""
         if (stored := await self.read(letter.kind, letter.subject)) is not None:
             before = stored.value
-            # Not under the ETag: two that fail at once may count one attempt, and neither letter is lost.
+            # Without the ETag: two concurrent failures may count as one attempt, but neither dead letter is lost.
             letter = replace(letter, first_at=before.first_at, attempts=before.attempts + letter.attempts)
         await self._table.upsert(dead_letter_row(letter))
         return stored is None or stored.value.code != letter.code
@@ -99,7 +99,7 @@ class TableDeadLetters(DeadLetters):
     async def page(
         self, *, code: str | None = None, kind: SubjectKind | None = None, limit: int = 100, token: str | None = None
     ) -> DeadLetterPage:
-        """Return some dead letters, of one code, one kind or of all; an invalid token gives the first page."""
+        """Return a page of dead letters, of one code, one kind or all; an invalid token gives the first page."""
         limit = max(1, min(limit, MOST))
         asked = {"code": code, "kind": kind.value if kind is not None else None}
         parameters = {name: value for name, value in asked.items() if value is not None}
@@ -117,7 +117,7 @@ class TableDeadLetters(DeadLetters):
 
 
 async def _first_dead_letters(pages: AsyncIterator[AsyncIterator[Any]]) -> list[DeadLetter]:
-    """Return the letters of the first page that has any: the service may send empty ones, at a partition's border."""
+    """Return the dead letters of the first page that has any: the service may send empty pages between partitions."""
     for _ in range(_EMPTY_AT_MOST):
         try:
             page = await anext(pages)
@@ -129,12 +129,12 @@ async def _first_dead_letters(pages: AsyncIterator[AsyncIterator[Any]]) -> list[
 
 
 def _token(continuation: dict[str, str] | None) -> str | None:
-    """One word for an address: the keys of the next row, which are hashes."""
+    """Return the token for an address: the keys of the next row, which are hashes."""
     return base64.urlsafe_b64encode(json.dumps(continuation).encode()).decode() if continuation else None
 
 
 def _continuation(token: str | None) -> Any:
-    """Inverse of `_token`; None when the token is not one of ours."""
+    """Inverse of `_token`; None if we did not make the token."""
     try:
         fields = json.loads(base64.urlsafe_b64decode(token or ""))
     except ValueError:

@@ -43,7 +43,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
         "not_before": time_text(dirty.not_before),
         "failing_since": time_text(dirty.failing_since),
         "failure": dirty.failure or None,
-        "bypass_cache": dirty.bypass_cache or None,  # absence is false, so that a touch never takes it away
+        "bypass_cache": dirty.bypass_cache or None,  # a missing column means false, so that a touch never resets it
         "comparison": dirty.comparison,
         "longest_gap": dirty.longest_gap,
     }
@@ -70,8 +70,8 @@ class TableDirtyStudies(DirtyStudies):
     """
     Table ``dirty``.
 
-    Marks of one study that arrive while one is on its way share the next write: hundreds of instances of a study
-    arrive at once, and one fresh ETag after the last of their rows says it all.
+    Marks of one study that arrive while a write is in flight share the next write: hundreds of instances of a study
+    arrive at once, and one new ETag after the last of their rows suffices.
     """
 
     def __init__(self, table: TableClient, company: Company) -> None:
@@ -81,13 +81,13 @@ class TableDirtyStudies(DirtyStudies):
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._seen_dirty: set[str] = set()
         self._bypassing: set[str] = set()
-        """Studies whose next write has to say so."""
+        """Studies whose next write must bypass the cached projection."""
         self._arriving: set[str] = set()
-        """Studies whose next write is also for an object that came."""
+        """Studies whose next write is also for an object that arrived."""
         self._last: dict[str, datetime] = {}
-        """When the last who marked did, for the next write."""
+        """Time of the latest mark of each study, for the next write."""
         self._gaps: dict[str, float] = {}
-        """Longest gap of the last who marked, for the next write."""
+        """Longest gap that the latest mark of each study states, for the next write."""
 
     async def read(self, study: StudyRef) -> Stored[DirtyStudy] | None:
         """Return the row, or None."""
@@ -106,7 +106,7 @@ class TableDirtyStudies(DirtyStudies):
             if shared is not None:
                 await asyncio.shield(shared)
                 return False
-            # No await since the look into ``_next``: two callers would otherwise begin two writes.
+            # No await since ``_next`` was read: two callers would otherwise begin two writes.
             shared = self._next[study.key] = asyncio.create_task(self._mark_batched(study, now))
             return await asyncio.shield(shared)
 
@@ -114,10 +114,10 @@ class TableDirtyStudies(DirtyStudies):
         lock = self._locks.setdefault(study.key, asyncio.Lock())
         try:
             async with lock:
-                # The study is due after its last mark that was asked for, not after the write: it may wait for company.
+                # The study is due after the last requested mark, not after the write, which may wait for other rows.
                 is_patient = study.key in self._seen_dirty and self._company.may_be_sent
                 await asyncio.sleep(LONGEST_LINGER if is_patient else LINGER)
-                # The write begins now: a later mark must not share it, its row may be younger than this ETag.
+                # The write begins now. A later mark must not share it: its row may be younger than this ETag.
                 del self._next[study.key]
                 bypass_cache = study.key in self._bypassing
                 comparison = study.key not in self._arriving
@@ -141,11 +141,11 @@ class TableDirtyStudies(DirtyStudies):
         study, fresh = dirty.study, dirty_row(dirty)
         touched = {"PartitionKey", "RowKey", "last_marked", "bypass_cache", "longest_gap"}
         if not dirty.comparison:
-            touched.add("comparison")  # an object came; a comparison leaves what the row says of that
+            touched.add("comparison")  # an object arrived; a comparison leaves this column unchanged
         touch = {name: value for name, value in fresh.items() if name in touched}
         while True:
             if study.key not in self._seen_dirty:
-                # Insert or merge, without a read before: between a read and a write the row could be deleted.
+                # Insert or merge without reading first: between a read and a write the row could be deleted.
                 try:
                     await self._table.client.create_entity(fresh)
                 except ResourceExistsError:
@@ -174,11 +174,11 @@ class TableDirtyStudies(DirtyStudies):
 
     async def delete(self, study: StudyRef, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
-        # Forgotten before the request: if its answer is lost, the next mark inserts, which is right either way.
+        # Forgotten before the request: if its answer is lost, the next mark inserts, which is correct in both cases.
         self._seen_dirty.discard(study.key)
         await self._table.delete_unchanged(dirty_shard(study), study.key, etag)
 
     async def all(self) -> AsyncIterator[DirtyStudy]:
-        """Iterate over every outstanding study, over all shards in one go: there are few, and often none."""
+        """Iterate over every outstanding study, over all shards at once: there are few, and often none."""
         async for row in self._table.every():
             yield dirty_from(row)

@@ -52,14 +52,14 @@ class TableDrifts(Drifts):
         self._table = Table(table)
 
     async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
-        """Make these all the rows of the subject; two that check it at once leave what either found."""
+        """Replace the subject's rows by these; two concurrent checks leave the drifts of both."""
         partition = key_of(subject)
         recorded = {row["RowKey"]: drift_from(row) async for row in self._table.partition(partition)}
         for drift in drifts:
             noted = drift.noted(recorded.pop(drift_row(drift)["RowKey"], None), now)
             if noted is not None:
                 await self._table.upsert(drift_row(noted))
-        # Obsolete rows go last: a crash in between shows a drift too many, never one too few.
+        # Obsolete rows are deleted last: a crash in between shows a drift too many, never one too few.
         for obsolete in recorded:
             await self._table.delete(partition, obsolete)
 

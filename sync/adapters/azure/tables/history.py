@@ -1,8 +1,8 @@
 """
 Table ``history``: the recent processing history of studies.
 
-Each event has two rows, one among those of its study and one among those of all, and both keys begin with the time,
-newest first: the first page is the one that is shown.
+Each event has two rows, one in the partition of its study and one in the partition of all studies. Both keys begin with
+the time, newest first, so the first page is the one that is shown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OLDER = "PartitionKey eq @partition and RowKey gt @age"
 
 
 def history_keys(event: StudyEvent) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return partition and row key of an event's two rows: among those of its study, and among those of all."""
+    """Return partition and row key of an event's two rows: for its study, and for all studies."""
     age = newest_first(event.at)
     return (event.study.key, age), (_LATEST, f"{age}-{event.study.key}")
 
@@ -67,7 +67,7 @@ class TableHistory(StudyHistory):
         self._table = Table(table)
 
     async def add(self, event: StudyEvent) -> None:
-        """Keep an event; the same one again is one."""
+        """Keep an event; adding it again has no effect."""
         await asyncio.gather(*(self._table.upsert(history_row(event, keys)) for keys in history_keys(event)))
 
     async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
@@ -79,7 +79,7 @@ class TableHistory(StudyHistory):
         return [history_from(row) for row in await self._table.first(most, _OF, partition=_LATEST)]
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most that many events that are older, both rows of each."""
+        """Delete at most ``most`` events that are older than ``before``, both rows of each."""
         rows = await self._table.first(most, _OLDER, partition=_LATEST, age=newest_first(before))
         old = [history_from(row) for row in rows]
         for some in batched(old, _AT_ONCE):
@@ -87,6 +87,6 @@ class TableHistory(StudyHistory):
         return len(old)
 
     async def _delete(self, event: StudyEvent) -> None:
-        """Delete the row by which the event is found last, so that a crash in between leaves it to be found."""
+        """Delete last the row by which the event is found, so that it can still be found after a crash in between."""
         for partition, row in history_keys(event):
             await self._table.delete(partition, row)

@@ -52,8 +52,8 @@ def ledger_from(row: Mapping[str, Any], like: Attributes | None = None) -> Ledge
     Parameters
     ----------
     like
-        Attributes of another row, whose equal values are used again: instances of a series say mostly the same, and a
-        study of 30,000 would hold it as often.
+        Attributes of another row, whose equal values are shared: instances of a series have mostly the same values, and
+        a study of 30,000 instances would hold 30,000 copies.
     """
     attributes, findings = unpack(row, "record")
     if like is not None:
@@ -71,7 +71,7 @@ def ledger_from(row: Mapping[str, Any], like: Attributes | None = None) -> Ledge
 
 
 def _shared(value: Any, other: Any) -> Any:
-    """Return the other value if it is the same to the letter: 1 equals 1.0 and True, and they are not."""
+    """Return the other value if it is identical, including its type: 1, 1.0 and True are equal but not identical."""
     if other != value:
         return value
     is_text = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
@@ -87,7 +87,7 @@ def _source_from(row: Mapping[str, Any]) -> ObjectRef | None:
 
 
 _ENTRY = ["RowKey", "study_uid", "study_partition", "series_uid", "sop_uid"]
-_HAS_UID = "( study_uid eq @uid or series_uid eq @uid or sop_uid eq @uid )"  # the library replaces whole words only
+_HAS_UID = "( study_uid eq @uid or series_uid eq @uid or sop_uid eq @uid )"  # the library substitutes whole words only
 
 
 class TableLedger(Ledger):
@@ -115,7 +115,7 @@ class TableLedger(Ledger):
         return rows
 
     async def between(self, first: str, last: str) -> AsyncIterator[Sequence[LedgerRow]]:
-        """Iterate over the studies from one key to another: the service keeps rows by partition key, which it is."""
+        """Iterate over the studies from one key to another, which is the partition key, by which rows are sorted."""
         rows: list[LedgerRow] = []
         seen: dict[str, Attributes] = {}  # by series
         condition = "PartitionKey ge @first and PartitionKey le @last"
@@ -129,7 +129,7 @@ class TableLedger(Ledger):
             yield rows
 
     async def orders(self, study: StudyRef, most: int) -> Sequence[str]:
-        """Return ``order`` of that many rows of the study; only that travels."""
+        """Return ``order`` of at most ``most`` rows of the study; no other column is fetched."""
         rows = await self._table.first(most, "PartitionKey eq @partition", columns=["order"], partition=study.key)
         return [row["order"] for row in rows]
 

@@ -105,5 +105,5 @@ class TableLocators(Locators):
 
     async def replace(self, locator: Locator, etag: str) -> str:
         """Replace the row; `StoreConflict` unless its ETag is the given one."""
-        # Settling is the last that a delivery does, so only the delivery itself waits for it.
+        # Settling is the last step of a delivery, so only the delivery itself waits for it.
         return await self._batcher.write("replace", locator_row(locator), etag, patient=locator.settled)

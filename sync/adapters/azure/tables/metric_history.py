@@ -3,7 +3,7 @@ Table ``series``: measurements over time.
 
 Minutes of an hour share a partition, tenths of a day another, hours of a month a third, and both keys begin with the
 time: any stretch of time is one range query, and the oldest rows come first. A worker overwrites its row of the current
-minute, so a write that is repeated counts nothing twice.
+minute, so a repeated write counts nothing twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PARTITIONS = {MINUTE: "m-%Y%m%d%H", TENTH: "t-%Y%m%d", HOUR: "h-%Y%m"}
 _AT_ONCE = 20
 
 _READ_LATELY = 512
-"""Rows whose samples are kept in the process: a week of hours, a day of tenths, an hour of a few workers' minutes."""
+"""Rows whose measurements the process caches: a week of hours, a day of tenths, an hour of a few workers' minutes."""
 
 _BETWEEN = "PartitionKey ge @first and PartitionKey le @last and RowKey ge @start and RowKey lt @end"
 _BEFORE = "PartitionKey ge @first and PartitionKey le @last and RowKey lt @end"
@@ -39,7 +39,7 @@ _BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 -- only its digits are used
 
 
 def _keys(seconds: int, start: datetime) -> tuple[str, str]:
-    """Partition key of a row of table ``series``, and what its row key begins with; both sort by time."""
+    """Return partition key and row key prefix of a row of table ``series``; both sort by time."""
     return start.strftime(_PARTITIONS[seconds]), start.strftime("%Y%m%d%H%M")
 
 
@@ -79,7 +79,7 @@ def metric_row_from(row: Mapping[str, Any]) -> MetricRow:
 
 @lru_cache(maxsize=_READ_LATELY)
 def _measurements_from(data: bytes) -> Measurements:
-    """Read what a row holds: the dearest part of a chart, and nearly all of it is what the last look found."""
+    """Decode a row's measurements. Cached: this dominates the cost of a chart, and few rows change between charts."""
     samples = {
         MeasurementKey(name, tuple((k, v) for k, v in attributes)): Measurement(count, total, highest, tuple(buckets))
         for name, attributes, count, total, highest, buckets in unpacked(data)
@@ -98,13 +98,13 @@ class TableMetricHistory(MetricHistory):
         await self._table.upsert(metric_row(row))
 
     async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[MetricRow]:
-        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        """Iterate over the rows of ``seconds`` length with ``start <= row.start < end``, oldest first."""
         (first, since), (last, until) = _keys(seconds, start), _keys(seconds, end)
         async for row in self._table.query(_BETWEEN, first=first, last=last, start=since, end=until):
             yield metric_row_from(row)
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most that many rows of that length that start earlier; a row that is gone already is fine."""
+        """Delete at most ``most`` rows of ``seconds`` length that start before ``before``; a missing row is fine."""
         (first, _), (last, until) = _keys(seconds, _BEGINNING), _keys(seconds, before)
         keys = ["PartitionKey", "RowKey"]
         old = await self._table.first(most, _BEFORE, columns=keys, first=first, last=last, end=until)
@@ -112,7 +112,7 @@ class TableMetricHistory(MetricHistory):
         return len(old)
 
     async def drop(self, rows: Sequence[MetricRow]) -> None:
-        """Delete these rows; one that is gone already is fine."""
+        """Delete these rows; a missing row is fine."""
         await self._delete([_row_keys(row) for row in rows])
 
     async def _delete(self, keys: Sequence[tuple[str, str]]) -> None:

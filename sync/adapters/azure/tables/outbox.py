@@ -1,4 +1,4 @@
-"""Table ``outbox``: result events to be published, one row per event, deleted once it was sent."""
+"""Table ``outbox``: result events to be published, one row per event, deleted once the event was sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TableOutbox(Outbox):
         await self._table.delete(_PARTITION, key_of(event.id))
 
     async def waiting(self, limit: int) -> Sequence[ResultEvent]:
-        """Return at most that many; what was put at other times has other ids, so none stays behind for long."""
+        """Return at most ``limit`` events; events put at other times have other ids, so none is left out for long."""
         return [_event(row) for row in await self._table.first(limit)]
 
 

@@ -56,7 +56,7 @@ class TablePatientRows(PatientRows):
         return [patient_from(row) async for row in self._table.partition(key_of(patient_key))]
 
     async def between(self, first: str, before: str) -> AsyncIterator[Sequence[PatientRow]]:
-        """Iterate over the patients of a range of keys: the service keeps rows by partition key, which it is."""
+        """Iterate over the patients of a range of keys; it is the partition key, by which the service sorts rows."""
         rows: list[PatientRow] = []
         condition = "PartitionKey ge @first and PartitionKey lt @before"
         async for row in self._table.query(condition, first=first, before=before):

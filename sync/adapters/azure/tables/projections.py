@@ -26,7 +26,7 @@ _ROW = "projection"
 _TEXTS = ("version", "content_hash", "patient_id", "patient_key", "patient_hash", "error")
 _PLAIN = ("fhir_id", "adopted", "taken_over", "foreign", "begun", "series", "instances", "finished")
 _NEW = {"published_state": "", "published_count": 0}
-"""Columns that a row written before there were result events does not have."""
+"""Columns that rows lack if they were written before result events existed."""
 
 
 def projection_row(projection: Projection) -> Entity:
@@ -87,7 +87,7 @@ class TableProjections(Projections):
             yield projection_from(row)
 
     async def after(self, key: str, limit: int) -> Sequence[Projection]:
-        """Return the next rows beyond a study key; the service keeps them by partition key, which it is."""
+        """Return the next rows after a study key, which is the partition key, by which rows are sorted."""
         rows = await self._table.first(limit, "PartitionKey gt @partition", partition=key)
         return [projection_from(row) for row in rows]
 

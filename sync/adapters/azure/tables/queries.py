@@ -1,11 +1,10 @@
 """
-Rows of a table by a query: how the request is made, and how an answer of up to a thousand rows is read.
+Queries a table: makes the request and reads answers of up to a thousand rows.
 
     condition, columns  ->  the library's pipeline (sign-in, retries, logging, our transport)  ->  rows, page by page
 
-The library reads each answer twice: once into a model of every value, once into rows of its own, with a time that no
-row of ours uses. That was half of the processor time of a query (ADR 0057). Anything but success ends in the library's
-own exceptions.
+The library reads each answer twice: into a model of every value, and into its own rows, with a timestamp that we do not
+use. That was half of the processor time of a query (ADR 0057). Every failure raises the library's own exceptions.
 
 Source: Azure "Query Entities", "Query timeout and pagination" (continuation headers; an answer may hold no row though
 others follow), "Payload format for Table service operations" (types of columns).
@@ -36,13 +35,13 @@ _NEXT = {
     "NextPartitionKey": "x-ms-continuation-NextPartitionKey",
     "NextRowKey": "x-ms-continuation-NextRowKey",
 }
-"""Part of the address of the next page -> header of this one that has it."""
+"""Parameter in the address of the next page -> header of this page that holds its value."""
 
 _TYPE = "@odata.type"
 _OF_ANSWER = "odata."
 _TIMESTAMP = "Timestamp"
 ETAG = "odata.etag"
-"""Column of a row's ETag, where it is asked for."""
+"""Column of a row's ETag, if requested."""
 
 _VALUES: Mapping[str, Callable[[Any], Any]] = {
     "Edm.Binary": a2b_base64,
@@ -67,20 +66,20 @@ async def pages_of(
     Parameters
     ----------
     condition, parameters
-        As the library takes them: a word ``@name`` stands for the text of that name. Empty for all rows.
+        In the library's form: a word ``@name`` stands for the parameter of that name. Empty for all rows.
     columns
-        Those that travel; all by default.
+        The columns to fetch; all by default.
     size
-        Rows of an answer at most; by default a thousand.
+        Maximum rows of an answer; by default a thousand.
     etags
-        Whether each row has its ETag, as column `ETAG`.
+        Whether each row holds its ETag, in column `ETAG`.
 
     Raises
     ------
     azure.core.exceptions.HttpResponseError
         The service refused.
     azure.core.exceptions.AzureError
-        The service did not answer, or its answer is not one to a query.
+        The service did not answer, or the answer is not that of a query.
     """
     asked = {
         "$top": str(size) if size is not None else "",
@@ -120,7 +119,7 @@ def _address(client: TableClient, asked: Mapping[str, str]) -> str:
 
 
 def filled_in(condition: str, parameters: Mapping[str, str]) -> str:
-    """Return a condition with its texts in place, an apostrophe doubled (OData)."""
+    """Return a condition with its parameters inserted, apostrophes doubled (OData)."""
     words = condition.split(" ")
     return " ".join(_literal(parameters[word[1:]]) if word.startswith("@") else word for word in words)
 
@@ -141,7 +140,7 @@ def rows_in(answer: Any, *, etags: bool = False) -> list[Entity]:
     Raises
     ------
     azure.core.exceptions.DecodeError
-        It is not the answer to a query.
+        The answer is not that of a query.
     """
     try:
         return [_row(columns) | ({ETAG: _etag(columns)} if etags else {}) for columns in answer["value"]]
@@ -150,7 +149,7 @@ def rows_in(answer: Any, *, etags: bool = False) -> list[Entity]:
 
 
 def _etag(columns: Mapping[str, Any]) -> str:
-    """Return a row's ETag as the library does: an answer of this form may leave it out, and it is made of the time."""
+    """Return a row's ETag as the library does: if the answer lacks it, it is derived from the timestamp."""
     return str(columns.get(ETAG) or f"W/\"datetime'{quote(columns[_TIMESTAMP])}'\"")
 
 

@@ -1,10 +1,10 @@
 """
 Shared by all our rows: keys, limits, and how large or numerous values fit into one. Pure: no I/O here.
 
-Big parts (attributes, histories) are JSON, compressed, in binary properties of less than 64 KiB each; the whole row
-must stay below 1 MiB. Both limits are checked here, because the service's own answer to a breach names neither the row
-nor a remedy, and the emulator accepts rows that the service refuses. Times are ISO 8601 text, UTC: the service's own
-time type would lose what Python cannot represent, and no query filters by it.
+Large parts (attributes, histories) are compressed JSON in binary properties of less than 64 KiB each; the whole row
+must stay below 1 MiB. Both limits are checked here, because the service's own error names neither the row nor a remedy,
+and the emulator accepts rows that the service refuses. Times are ISO 8601 text, UTC: the service's own time type has
+digits that Python cannot represent, and no query filters by time.
 
 Source: Azure "Understanding the Table service data model" (property and entity sizes, forbidden characters in keys).
 """
@@ -23,7 +23,7 @@ from sync.model import Finding, StudyRef, digest
 from sync.model.timestamps import utc_of
 
 Entity = dict[str, Any]
-"""One row as the library takes it: property name -> text, number, truth value or bytes."""
+"""One row in the library's form: property name -> text, number, boolean or bytes."""
 
 MAX_PROPERTY_BYTES = 63 * 1024
 MAX_ENTITY_BYTES = 1000 * 1024
@@ -36,21 +36,21 @@ _COMPRESSION = 3
 
 
 _END_OF_TIME = 10**17
-"""Microseconds since 1970, beyond all that can be: what is counted down from."""
+"""Microseconds since 1970, later than any timestamp: the value to count down from."""
 
 
 def key_of(text: str) -> str:
-    """Return the text itself when it can be a key, else a hash of it."""
+    """Return the text itself if it is valid as a key, else its hash."""
     return text if _SAFE_KEY.fullmatch(text) else f"h-{digest(text)}"
 
 
 def newest_first(timestamp: datetime) -> str:
-    """Text that sorts the later a timestamp is, the earlier."""
+    """Return a text that sorts later timestamps first."""
     return f"{_END_OF_TIME - round(timestamp.timestamp() * 1_000_000):017d}"
 
 
 def entity_bytes(entity: Mapping[str, Any]) -> int:
-    """Bytes that the service counts for the row, rounded up."""
+    """Return the bytes that the service counts for the row, rounded up."""
     return sum(8 + 2 * len(name) + _value_bytes(value) for name, value in entity.items()) + 4
 
 
@@ -69,7 +69,7 @@ def _value_bytes(value: Any) -> int:
 
 
 def pack(name: str, value: Any) -> Entity:
-    """Columns that hold a value as compressed JSON: ``name0``, ``name1`` and so on."""
+    """Return columns that hold a value as compressed JSON: ``name0``, ``name1`` and so on."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     data = zlib.compress(text.encode("utf-8", "surrogatepass"), _COMPRESSION)
     starts = range(0, len(data), MAX_PROPERTY_BYTES)
@@ -82,7 +82,7 @@ def unpack(entity: Mapping[str, Any], name: str) -> Any:
 
 
 def packed(entity: Mapping[str, Any], name: str) -> bytes:
-    """Return what `pack` made, in one piece."""
+    """Return the compressed JSON that `pack` split, in one piece."""
     pieces: list[bytes] = []
     while (piece := entity.get(f"{name}{len(pieces)}")) is not None:
         pieces.append(piece)
@@ -95,7 +95,7 @@ def unpacked(data: bytes) -> Any:
 
 
 def without_none(entity: Entity) -> Entity:
-    """Absence stands for None: the service cannot store null."""
+    """Leave out columns that are None: the service cannot store null."""
     return {name: value for name, value in entity.items() if value is not None}
 
 
@@ -110,7 +110,7 @@ def study_from(entity: Mapping[str, Any]) -> StudyRef:
 
 
 def findings_list(findings: Iterable[Finding]) -> list[list[str]]:
-    """Return findings as JSON has them."""
+    """Return findings as JSON lists."""
     return [[finding.keyword, finding.code, finding.action] for finding in findings]
 
 
@@ -120,17 +120,17 @@ def findings_from(items: Iterable[list[str]]) -> tuple[Finding, ...]:
 
 
 def time_text(value: datetime | None) -> str | None:
-    """Return a moment as a column has it; None stays out of the row."""
+    """Return a timestamp as column text; None is left out of the row."""
     return value.isoformat() if value is not None else None
 
 
 def time_from(text: Any) -> datetime | None:
     """
-    Inverse of `time_text`; without an offset, as an edit by hand may leave it, a time is UTC like all of ours.
+    Inverse of `time_text`; a time without an offset, as after an edit by hand, is UTC.
 
     Raises
     ------
     ValueError
-        The text is no time: the row was not written by us.
+        The text is not a time: the row was not written by us.
     """
     return utc_of(text) if text else None

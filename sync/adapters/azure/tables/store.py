@@ -33,7 +33,7 @@ class TableStore:
     Parameters
     ----------
     company
-        Tells who may still join a write; by default none but those who wait for one.
+        Tells which deliveries may still join a write; by default only those that wait for one.
     """
 
     def __init__(self, service: TableServiceClient, company: Company | None = None) -> None:
@@ -54,7 +54,7 @@ class TableStore:
         self.tallies = TableTallies(service)
 
     async def ensure(self) -> None:
-        """Ask to create each table, which shows that we may. Idempotent."""
+        """Try to create each table, which also proves the permission to do so. Idempotent."""
         await self._create(names.TABLES)
 
     async def create_missing(self) -> None:

@@ -1,5 +1,5 @@
 """
-One table: how its rows are read and written, and where errors of the library become errors of the sync.
+One table: reads and writes its rows, and translates the library's errors into errors of the sync.
 
 Source: Azure "Query timeout and pagination" (an answer holds a thousand rows at most, and may hold fewer, or none,
 though others follow).
@@ -30,7 +30,7 @@ _NOT_FOUND = 404
 
 
 class Table:
-    """One table, by the library's client of it."""
+    """One table, accessed by the library's client."""
 
     def __init__(self, client: TableClient) -> None:
         self.client = client
@@ -42,13 +42,13 @@ class Table:
         Raises
         ------
         StoreUnavailable
-            The table did not answer, or what answered is not the row that was asked for.
+            The table did not answer, or the answer is not the requested row.
         """
         with state_errors():
             try:
                 entity = await self.client.get_entity(partition, row)
             except ResourceNotFoundError as problem:
-                if is_outage(problem):  # the table itself is not there
+                if is_outage(problem):  # the table itself does not exist
                     raise
                 return None
         if (entity.get("PartitionKey"), entity.get("RowKey")) != (partition, row):
@@ -72,7 +72,7 @@ class Table:
             return etag_of(metadata)
 
     async def delete(self, partition: str, row: str) -> None:
-        """Delete; the library takes a missing row for success."""
+        """Delete; the library treats a missing row as success."""
         with state_errors():
             await self.client.delete_entity(partition, row)
 
@@ -97,7 +97,7 @@ class Table:
     async def query(
         self, condition: str, *, columns: list[str] | None = None, **parameters: str
     ) -> AsyncIterator[Entity]:
-        """Iterate over the rows that meet a condition in the order of their keys."""
+        """Iterate over the rows that meet a condition, in the order of their keys."""
         with state_errors():
             async for page in pages_of(self.client, condition, parameters, columns=columns):
                 for row in page:
@@ -112,7 +112,7 @@ class Table:
         etags: bool = False,
         **parameters: str,
     ) -> list[Entity]:
-        """Return the first rows, that many, that meet a condition, of all without one; ``etags`` as `pages_of`."""
+        """Return the first ``most`` rows, of those that meet ``condition`` if given; ``etags`` as in `pages_of`."""
         entities: list[Entity] = []
         size = max(1, min(most, MOST))
         with state_errors():

@@ -77,7 +77,7 @@ class TableTallies(Tallies):
         """Count about a thousand rows; from the beginning without a token."""
         _, columns, tallied = _WAYS[table]
         listed = self._tables[table].list_entities(select=columns)
-        # The library's way to begin in the middle takes a mapping, though its annotation says text.
+        # The library takes a mapping as the continuation, though its annotation says text.
         pages: Any = listed.by_page(continuation_token=json.loads(token) if token else None)
         with state_errors():
             try:

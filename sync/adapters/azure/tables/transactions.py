@@ -1,9 +1,9 @@
 """
-Entity-group transactions: how the rows of one become a request, and how its answer becomes ETags.
+Entity-group transactions: turns rows into a request, and its answer into ETags.
 
 The library builds each part as an e-mail and reads the answer as one, header by header: a third of the processor time
-of a burst. Here a part is one piece of text. The request still goes through the library's pipeline, with its
-authentication, retries and connections; anything but success ends in the library's own exceptions.
+of a burst. Here each part is one string. The request still goes through the library's pipeline, with its
+authentication, retries and connections; every failure raises the library's own exceptions.
 
 Source: Azure "Performing entity group transactions" (form of request and answer, ``Prefer: return-no-content``, index
 of the failed row before the colon of the message); "Payload format for Table service operations" (types of columns).
@@ -50,11 +50,11 @@ _MOST_INTEGER = 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The answer to one row; has what the library's exceptions ask of a response."""
+    """The answer to one row, with the response attributes that the library's exceptions read."""
 
     status_code: int
     headers: Mapping[str, str]
-    """Names in small letters."""
+    """Header names in lower case."""
 
     body: bytes = b""
     reason: str = ""
@@ -65,7 +65,7 @@ class Part:
 
 
 class TransactionClient:
-    """A table's client whose transactions are built and read here; lone rows go through the library as they are."""
+    """A table's client whose transactions are built and read here; single rows go through the library unchanged."""
 
     def __init__(self, client: TableClient) -> None:
         self._client = client
@@ -75,16 +75,16 @@ class TransactionClient:
 
     async def submit_transaction(self, operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
         """
-        Write rows of one partition, all or none; return for each the ``etag`` that its part of the answer has.
+        Write rows of one partition, all or none; return the ``etag`` of each row from the answer.
 
         Raises
         ------
         azure.data.tables.TableTransactionError
             One row was refused, so no row is written; ``index`` is its position.
         azure.core.exceptions.HttpResponseError
-            All was refused.
+            The whole request was refused.
         azure.core.exceptions.DecodeError
-            The answer is cut or none of the service's; whether the rows were written is unknown.
+            The answer is truncated or not the service's; whether the rows were written is unknown.
         """
         account = urlsplit(self._client.url)._replace(query="").geturl()
         batch, changeset = f"batch_{uuid4()}", f"changeset_{uuid4()}"
@@ -94,7 +94,7 @@ class TransactionClient:
             headers={**_HEADERS, "Content-Type": f"multipart/mixed; boundary={batch}"},
             content=body_of(f"{account}/{self._client.table_name}", operations, batch=batch, changeset=changeset),
         )
-        # The generated client under the library's own: it alone sends a request that other code has made.
+        # Only the generated client below the library's own sends a request that other code built.
         response = await self._client._client.send_request(request, stream=True)  # noqa: SLF001
         await response.read()
         if response.status_code != _ACCEPTED:
@@ -115,7 +115,7 @@ def body_of(table: str, operations: Sequence[Operation], *, batch: str, changese
     table
         Address of the table.
     batch, changeset
-        Boundaries, which stand nowhere in the rows.
+        Boundaries, which must not occur in the rows.
     """
     pieces = [f"--{batch}\r\nContent-Type: multipart/mixed; boundary={changeset}\r\n"]
     pieces += (f"\r\n--{changeset}\r\n{_OF_PART}{_request_of(table, operation)}" for operation in operations)
@@ -124,7 +124,7 @@ def body_of(table: str, operations: Sequence[Operation], *, batch: str, changese
 
 
 def _request_of(table: str, operation: Operation) -> str:
-    """Return the request for one row: an insert is posted to the table, all others are for the row's own address."""
+    """Return the request for one row: an insert is posted to the table, all others go to the row's own address."""
     kind, entity = operation[0], operation[1]
     address = f"{table}(PartitionKey='{_quoted(entity['PartitionKey'])}',RowKey='{_quoted(entity['RowKey'])}')"
     if kind == "delete":
@@ -139,18 +139,18 @@ def _request_of(table: str, operation: Operation) -> str:
 
 
 def _quoted(key: str) -> str:
-    """Return a key as it stands in an address, an apostrophe doubled."""
+    """Return a key in the form of an address, apostrophes doubled."""
     return quote(key.replace("'", "''"), safe="")
 
 
 def columns_of(entity: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a row as the service takes it: values that JSON has no type for have theirs beside them.
+    Return a row in the service's form: values without a JSON type have their type in a second property.
 
     Raises
     ------
     TypeError
-        A value is none of those that our rows hold, or an integer of more than 32 bits.
+        A value has a type that our rows do not use, or is an integer of more than 32 bits.
     """
     columns: dict[str, Any] = {}
     for name, value in entity.items():
@@ -170,7 +170,7 @@ def columns_of(entity: Mapping[str, Any]) -> dict[str, Any]:
 
 def parts_of(content_type: str, body: bytes) -> list[Part]:
     """
-    Return the answers to the rows: one each, or one alone where a row was refused.
+    Return the answers to the rows: one each, or a single one if a row was refused.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
 
 
 def _between(content_type: str, body: bytes) -> list[bytes]:
-    """Return what stands between the boundaries; at least one piece, and nothing without the closing boundary."""
+    """Return the parts between the boundaries, 1..n; raise if the closing boundary is missing."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise DecodeError("no multipart answer")
@@ -218,7 +218,7 @@ def _part(piece: bytes) -> Part:
 
 
 def _refusal(part: Part) -> TableTransactionError:
-    """Make the library's exception for a row that was refused; it reads the row's place from the message."""
+    """Make the library's exception for a refused row; it reads the row's position from the message."""
     try:
         message = str(json.loads(part.body)["odata.error"]["message"]["value"])
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,9 +1,9 @@
 """
-Orthanc: what was stored by its ``/changes``, attributes by its DICOMweb plugin or, without it, by its own REST API.
+Orthanc: stored instances come from its ``/changes``, attributes from its DICOMweb plugin, else its own REST API.
 
-Orthanc names instances by ids of its own, hashes of the UIDs; a change tells nothing else. An id that was deleted
-resolves to nothing, and no change tells of a deletion: the changes of what is deleted vanish with it. So what was
-deleted is found by asking what there is. See docs/sources.md.
+Orthanc names instances by its own ids, hashes of the UIDs; a change holds nothing else. A deleted id resolves to
+nothing, and no change reports a deletion: the changes of a deleted instance disappear with it. So deletions are
+detected by listing what Orthanc holds. See docs/sources.md.
 
 Source: Orthanc Book, "REST API of Orthanc", "Tracking changes"; DICOMweb plugin; observed with Orthanc 1.10.1.
 """
@@ -37,9 +37,9 @@ class Orthanc(OrthancServer):
     Parameters
     ----------
     web
-        Asks its REST API.
+        Sends requests to its REST API.
     url
-        Its base URL; what it names, without the scheme, is the account of its objects.
+        Its base URL; without the scheme, it is the account of its objects.
     """
 
     def __init__(self, web: DicomWeb, url: str) -> None:
@@ -57,7 +57,7 @@ class Orthanc(OrthancServer):
         await self._web.aclose()
 
     def ref(self, instance: str) -> ObjectRef:
-        """Return the reference of an instance by Orthanc's own id; ValueError when it can be none."""
+        """Return the reference of an instance by Orthanc's own id; ValueError if the id is invalid."""
         if not _ID.fullmatch(instance):
             raise ValueError("no id of Orthanc")
         return ObjectRef(account=self._account, container="", name=f"{ORTHANC_FOLDER}/{instance}")
@@ -70,7 +70,7 @@ class Orthanc(OrthancServer):
             raise _no_orthanc() from None
 
     async def count(self) -> int | None:
-        """Return how many instances it holds; None when it does not say."""
+        """Return how many instances Orthanc holds; None if its answer does not say."""
         statistics = await self._if_there("/statistics")
         count = statistics.get("CountInstances") if isinstance(statistics, Mapping) else None
         try:
@@ -131,7 +131,8 @@ class Orthanc(OrthancServer):
         """
         Return what Orthanc knows of an instance.
 
-        Its own 404 for one has no body, which any gateway could send; for a part of the instance it describes it.
+        Its own 404 for an instance has no body, and any gateway could send that; for a part of an instance, the body
+        describes the error.
         """
         try:
             return await self._web.get(path)
@@ -142,7 +143,7 @@ class Orthanc(OrthancServer):
             raise
 
     async def _if_there(self, path: str, *, accept: str = "application/json") -> Any:
-        """Return what can be had in another way too; None for any 404, from any server."""
+        """Return an answer that is also available in another way; None for any 404, from any server."""
         try:
             return await self._web.get(path, accept=accept)
         except SourceGone:
@@ -164,7 +165,7 @@ class Orthanc(OrthancServer):
         return datasets[0] if isinstance(datasets, list) and datasets else datasets
 
     async def _uids_of(self, series: Any) -> tuple[str, str] | None:
-        """Return the UIDs of a series' study and itself by Orthanc's id; they never change, as it is their hash."""
+        """Return study and series UID by Orthanc's id of a series; they never change, because the id is their hash."""
         if not isinstance(series, str) or not _ID.fullmatch(series):
             return None
         if (cached := self._uids_of_series.get(series)) is not None:
@@ -192,7 +193,7 @@ class Orthanc(OrthancServer):
 
 
 def _list(body: Any) -> list[Any]:
-    """Return a list that was answered; what is none says nothing, and least of all that there is nothing."""
+    """Return the list in an answer; an answer that is not a list does not mean that the list is empty."""
     if not isinstance(body, list):
         raise SourceUnavailable("the answer is no list", code="source.garbage")
     return body
@@ -221,7 +222,7 @@ def _as_dicom_json(tags: Any) -> Any:
     """
     Return ``/instances/{id}/tags`` in the shape of DICOM JSON.
 
-    It has no VR, which is no loss: the table of the attributes has them.
+    The tags lack VRs, which are taken from the table of attributes instead.
     """
     if not isinstance(tags, Mapping):
         return tags

@@ -1,7 +1,7 @@
 """
 The DICOM service of Azure Health Data Services: its change feed, metadata by WADO-RS, instances of a study by QIDO-RS.
 
-Everything is asked of version 2 of the API; in version 1 the feed pages by sequence numbers instead of rows.
+All requests use version 2 of the API; in version 1 the feed pages by sequence numbers instead of rows.
 
 Source: Azure "DICOM change feed overview", "DICOM Conformance Statement v2", "Manage medical imaging data partitions";
 DICOM PS3.18 10.4 (Retrieve Metadata), 10.6 (Search).
@@ -23,9 +23,9 @@ from sync.ports import ChangeFeed, RetrievableSource
 _JSON = "application/dicom+json"
 _STUDY_PAGE = 200
 _NARROWER = 4
-"""By how much a page becomes smaller around an instance that cannot be listed."""
+"""Factor by which a page shrinks around an instance that cannot be listed."""
 _MOST_UNLISTED = 5
-"""Instances in a row that cannot be listed, after which the search itself fails."""
+"""Number of consecutive unlistable instances after which the search itself counts as failed."""
 _CONTRADICTION = "The DICOM service contradicts itself, as just after a deletion; the instance is asked for again."
 _SERIES_UID, _SOP_UID = "0020000E", "00080018"
 
@@ -37,9 +37,9 @@ class DicomService(ChangeFeed, RetrievableSource):
     Parameters
     ----------
     web
-        Asks the root of the service, without the version.
+        Sends requests to the root of the service, without the version.
     url
-        That root; what it names, without the scheme, is the account of its objects.
+        That root; without the scheme, it is the account of its objects.
     """
 
     def __init__(self, web: DicomWeb, url: str) -> None:
@@ -68,7 +68,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         except SourceGone:
             hint = "Check that DICOM_SYNC_DICOM_URL is the root of a DICOM service with version 2 of its API."
             raise SourceUnavailable("there is no change feed", code="source.refused", hint=hint) from None
-        if not isinstance(entries, list):  # an empty body too: the service says [] where there is nothing
+        if not isinstance(entries, list):  # an empty body too: the service answers [] if there are no entries
             raise SourceUnavailable("the change feed answered no list", code="source.garbage")
         return entries
 
@@ -85,12 +85,12 @@ class DicomService(ChangeFeed, RetrievableSource):
 
     async def _prove_gone(self, ref: ObjectRef) -> None:
         """
-        Ask the search and the change feed about an instance whose metadata are answered by 404.
+        Ask the search and the change feed about an instance whose metadata request got 404.
 
         Raises
         ------
         SourceUnavailable
-            The search still has it, or what answers is not the service.
+            The search still lists the instance, or the answer is not the service's own.
         """
         uids = uids_of(ref)
         path = f"/studies/{uids.get('StudyInstanceUID')}/instances"
@@ -103,7 +103,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         await self._prove_alive()
 
     async def _prove_alive(self) -> None:
-        """Ask for the latest entry of the change feed: no deletion removes those, so there is one."""
+        """Request the latest entry of the change feed: deletions never remove entries, so there is one."""
         try:
             latest = await self._web.get("/v2/changefeed/latest", includeMetadata="false")
         except SourceGone:
@@ -115,7 +115,7 @@ class DicomService(ChangeFeed, RetrievableSource):
 
     @asynccontextmanager
     async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the bytes of one instance; see `sync.ports.RetrievableSource.content`."""
+        """Yield the bytes of one instance; see `sync.ports.RetrievableSource.content`."""
         path = f"/{quote(ref.name)}"
         async with AsyncExitStack() as stack:
             try:
@@ -133,7 +133,7 @@ class DicomService(ChangeFeed, RetrievableSource):
             try:
                 datasets = await self._search(study, offset, limit)
             except SourceUnavailable as failure:
-                # It reads the metadata of every hit, and fails for a page with one that cannot be read back.
+                # The search reads the metadata of every hit, and fails for a page that contains an unreadable instance.
                 if failure.code != SourceUnavailable.code or in_a_row >= _MOST_UNLISTED:
                     raise
                 if limit > 1:
@@ -165,7 +165,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         return datasets or ()
 
     async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
-        """Ask within a partition; the default one must be left out or named, depending on how the service is set up."""
+        """Ask within a partition; whether the default one must be named depends on the service's configuration."""
         try:
             return await self._web.get(_within(partition, path), accept=_JSON, **parameters)
         except SourceUnavailable as refusal:
@@ -179,14 +179,14 @@ def _within(partition: str, path: str) -> str:
 
 
 def account_of(url: str) -> str:
-    """Return the account of the objects of a server at this URL; no blob account can be called so, for the slash."""
+    """Return the account of a server's objects from its URL; its slash rules out the name of a blob account."""
     parts = urlsplit(url)
     return f"{parts.netloc.lower()}{parts.path}/"
 
 
 def ensure_of_instance(dataset: Any, sop: str) -> None:
     """
-    Refuse metadata that are not of the instance that was asked for: any JSON would make a record without attributes.
+    Refuse metadata of another instance than the requested one: any JSON would become a record without attributes.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """
-Requests to a DICOM server for JSON: its answers, and the meaning of its statuses.
+Requests JSON from a DICOM server and interprets its answers and statuses.
 
-Its texts never leave this module: an error page may quote what was asked for, and addresses hold UIDs.
+The server's texts never leave this module: an error page may quote the request, and addresses hold UIDs.
 
-That something is gone is believed only of the server itself: a gateway before it answers 404 too. Each kind of server
+Only the server's own 404 proves that an instance is gone: a gateway in front of it answers 404 too. Each kind of server
 recognises its own 404 in `DicomWeb.is_own`.
 """
 
@@ -27,7 +27,7 @@ _UNKNOWN_RESOURCE = 17
 
 _LONGEST_NUMBER = 18
 _INLINE_BYTES = 512 * 1024
-"""Up to here parsing takes milliseconds, and a thread would cost more than it frees."""
+"""Up to this size, parsing takes milliseconds, and a thread would cost more than it saves."""
 
 _DICOM = "application/dicom; transfer-syntax=*"
 _FORBIDDEN = (401, 403)
@@ -36,7 +36,7 @@ _DEPENDENCY_HINT = (
     "in the portal; reading continues automatically."
 )
 _PAGE_HEAD = 512
-"""Bytes in which a web page shows itself to be one."""
+"""Bytes at the beginning of a body that identify a web page."""
 
 _FORBIDDEN_HINT = (
     "Give the function's identity the role DICOM Data Reader on the DICOM service, or check DICOM_SYNC_DICOM_AUTH; for "
@@ -54,7 +54,7 @@ class DicomWeb(Remote):
     setting
         Name of the setting that holds the URL, for error texts.
     **more
-        As `sync.adapters.http.remote.Remote` takes them.
+        Passed on to `sync.adapters.http.remote.Remote`.
     """
 
     area = "source"
@@ -71,18 +71,18 @@ class DicomWeb(Remote):
         Raises
         ------
         SourceGone
-            404, as the server itself says it (`is_own`).
+            The server's own 404 (`is_own`).
         SourceUnavailable
-            Everything else that is no success, and an answer that is no JSON.
+            Every other failure, and an answer that is not JSON.
         """
         return await self._json("GET", path, headers={"Accept": accept}, params=parameters)
 
     def content(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Give the bytes of a DICOM file in the transfer syntax in which it is stored; raises like `get`."""
+        """Yield the bytes of a DICOM file in the stored transfer syntax; raises like `get`."""
         return self.stream(path, headers={"Accept": _DICOM})
 
     async def post(self, path: str, text: str) -> Any:
-        """Send a text that only asks a question, and return the JSON of the answer; like `get`."""
+        """Send a query as text, which changes nothing, and return the JSON of the answer; like `get`."""
         return await self._json("POST", path, headers={"Accept": "application/json"}, content=text)
 
     async def _json(self, method: str, path: str, **request: Any) -> Any:
@@ -104,10 +104,10 @@ class DicomWeb(Remote):
 
     def is_own(self, response: httpx.Response) -> bool:
         """
-        Whether a failure may be told by the server itself: as plain text, or without any.
+        Whether a failure may come from the server itself: its body is plain text or empty.
 
-        Source: microsoft/dicom-server ``ExceptionHandlingMiddleware`` (a message as the whole body). It proves nothing
-        yet; `sync.adapters.http.dicom.service` asks further.
+        Source: microsoft/dicom-server ``ExceptionHandlingMiddleware`` (a message as the whole body). This is not yet a
+        proof; `sync.adapters.http.dicom.service` asks further.
         """
         kind = response.headers.get("Content-Type", "text/plain").lower()
         return kind.startswith("text/plain") and not response.content.lstrip().startswith(b"<")
@@ -121,7 +121,7 @@ class DicomWeb(Remote):
         return SourceUnavailable(detail, code="source.gateway", hint=hint, retry_after=wait)
 
     def judge(self, response: httpx.Response) -> None:
-        """Raise `SourceGone` for the server's own 404, and `SourceUnavailable` for all else that is no success."""
+        """Raise `SourceGone` for the server's own 404, and `SourceUnavailable` for every other failure."""
         status, wait = response.status_code, retry_after(response.headers)
         if httpx.codes.is_success(status):
             return
@@ -146,7 +146,7 @@ class OrthancWeb(DicomWeb):
     """An Orthanc, whose failures are JSON objects that name its own error. Source: Orthanc ``HttpDescribeErrors``."""
 
     def is_own(self, response: httpx.Response) -> bool:
-        """Whether Orthanc itself says that it knows no such resource; a missing file of one it knows is 404 too."""
+        """Whether Orthanc itself says that the resource is unknown; a missing file of a known resource is 404 too."""
         try:
             body = json.loads(response.content)
         except (ValueError, RecursionError):
@@ -156,10 +156,10 @@ class OrthancWeb(DicomWeb):
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the JSON of an answer, with numbers that are no plain integers as the text that they were; ValueError."""
+    """Parse the JSON of an answer; numbers other than plain integers keep their text. Raises ValueError."""
     return json.loads(content, parse_int=_integer, parse_float=str, parse_constant=str)
 
 
 def _integer(digits: str) -> int | str:
-    """Keep the spelling of what is more than a whole number: a decimal string of DICOM is text (PS3.5 6.2)."""
+    """Keep the text of a number that is not a plain integer: a decimal string of DICOM is text (PS3.5 6.2)."""
     return int(digits) if len(digits) <= _LONGEST_NUMBER and digits != "-0" else digits

@@ -3,9 +3,9 @@ Reads the answers of a FHIR service: statuses become our errors, bodies resource
 
 Texts of the service never leave this package: see `sync.adapters.http.fhir.outcomes`.
 
-Only an OperationOutcome is the service's own refusal, and only a Bundle its own answer to a search or a transaction
-(R4 http.html 3.1.0.1.4, "Servers SHOULD return an OperationOutcome"; HAPI and Azure always do). Whatever else a gateway
-or a firewall says in its place, 404 included, is an outage that passes by itself.
+Only an OperationOutcome is the service's own refusal, and only a Bundle its own answer to a search or a transaction (R4
+http.html 3.1.0.1.4, "Servers SHOULD return an OperationOutcome"; HAPI and Azure always do). Any other answer, 404
+included, comes from a gateway or a firewall and is a transient outage.
 
 Source: FHIR R4 http.html (transaction, conditional requests), search.html 3.1.1.1.9 (paging).
 """
@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
 _ESCAPED = re.compile(r"([\\,|$])")
 _CONFLICTS = (409, 412)
 _STAMPED = frozenset({"resourceType", "id", "meta"})
-"""What a version of a resource has without any content."""
+"""Elements of a resource version that has no content."""
 _DENIED = (401, 403)
 
 GATEWAY = (
@@ -51,18 +51,18 @@ _FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
 
 
 def is_gone(response: httpx.Response) -> bool:
-    """Whether the FHIR service itself says that the resource is not there, or no longer."""
+    """Whether the FHIR service itself says that the resource does not exist or was deleted."""
     return response.status_code in GONE and is_own(response)
 
 
 def resource_in(entry: Mapping[str, Any]) -> Resource | None:
     """
-    Take the resource out of one entry of a batch's answer; None when it is not there.
+    Return the resource in one entry of a batch's answer; None if it does not exist.
 
     Raises
     ------
     FhirUnavailable
-        The entry answered without it; other statuses as in `raise_for`.
+        The entry succeeded without a resource; other statuses as in `raise_for`.
     """
     response = part_of(entry, "response")
     status = _status(response)
@@ -77,12 +77,12 @@ def resource_in(entry: Mapping[str, Any]) -> Resource | None:
 
 def one_resource(body: Mapping[str, Any] | None, resource_type: str, resource_id: str) -> Resource | None:
     """
-    Return the resource that was asked for by its id; None where there is none.
+    Return the resource that was requested by its id; None if there is none.
 
     Raises
     ------
     FhirUnavailable
-        It is another one: what answers is not the service, or mixes up its answers.
+        The answer is another resource: it is not the service's own, or answers were mixed up.
     """
     if body is None:
         return None
@@ -102,7 +102,7 @@ def is_cancelled(entry: Mapping[str, Any]) -> bool:
 
 
 def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
-    """Check one entry of a transaction's answer: not every server's transactions are atomic."""
+    """Check one entry of a transaction's answer, and return the version: not every server's transactions are atomic."""
     status = _status(response)
     if write.resource is None:
         if status not in GONE:
@@ -118,14 +118,14 @@ def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
 
 def raise_for(status: int, response: httpx.Response | Any, writes: Sequence[FhirWrite] = ()) -> None:
     """
-    Raise our error for a status of an answer, or of one of its entries; nothing for a success.
+    Raise our error for the status of an answer or of one of its entries, unless it is a success.
 
     Parameters
     ----------
     response
         The answer, or the OperationOutcome of the entry.
     writes
-        What was sent: an update of a version expects it to be there.
+        The writes that were sent: an update of a version expects the resource to exist.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def raise_for(status: int, response: httpx.Response | Any, writes: Sequence[Fhir
     FhirRejected
         Other statuses from 400 on, with codes and element paths of the issues.
     Throttled, FhirUnavailable
-        429; all the rest, and every refusal that is not the service's own.
+        429; every other status, and every refusal that is not the service's own.
     """
     if httpx.codes.is_success(status):
         return
@@ -155,7 +155,7 @@ def raise_for(status: int, response: httpx.Response | Any, writes: Sequence[Fhir
 
 
 def object_of(response: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object that a service answered; `FhirUnavailable` when it is none."""
+    """Return the JSON object in an answer; `FhirUnavailable` if it is not an object."""
     try:
         body = response.json()
     except (ValueError, RecursionError):
@@ -167,7 +167,7 @@ def object_of(response: httpx.Response) -> dict[str, Any]:
 
 def entries_of(response: httpx.Response, *, expected: int | None = None) -> list[dict[str, Any]]:
     """
-    Return the entries of a Bundle, exactly ``expected`` of them where each answers one request.
+    Return the entries of a Bundle; exactly ``expected`` entries if each answers one request.
 
     Raises
     ------
@@ -186,14 +186,14 @@ def entries_of(response: httpx.Response, *, expected: int | None = None) -> list
 
 def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
-    Take the searchset out of one entry of a batch's answer; empty where the server does not know the search.
+    Return the searchset in one entry of a batch's answer; empty if the server does not know the search.
 
     None if the service does not permit the search (401, 403): its result is unknown.
 
     Raises
     ------
     Throttled, FhirUnavailable
-        The entry says that trying again may help, or answers without a searchset: that is no proof of "none".
+        The entry's failure is transient, or it has no searchset, which does not prove that nothing matches.
     """
     response = part_of(entry, "response")
     status = _status(response)
@@ -205,12 +205,12 @@ def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def refused_searchset(status: int) -> Mapping[str, Any] | None:
-    """Return what a refused search found: nothing; None, for unknown, where we are not allowed to search (401, 403)."""
+    """Return the result of a refused search: no match; None (unknown) if we may not search there (401, 403)."""
     return None if status in _DENIED else {}
 
 
 def searchset_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the searchset that a search answered; `FhirUnavailable` when it is none: that is no proof of "none"."""
+    """Return the searchset in an answer; `FhirUnavailable` if it is not one: that does not prove "no match"."""
     if body.get("resourceType") != "Bundle":
         raise FhirUnavailable("a search answered without a searchset", code="fhir.garbled", hint=GATEWAY)
     return body
@@ -234,9 +234,9 @@ def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
     """
     Return the resource of a history's latest version that has one; None when no version has.
 
-    A deletion is a version too. Most servers give it no resource, Azure's one with nothing but its type and id
-    (microsoft/fhir-server, ``DeletionService.CreateSoftDeletedWrapper``): written back, it would be an empty resource.
-    Source: FHIR R4 http.html, history: the latest version comes first.
+    A deletion is a version too. On most servers it has no resource; on Azure's, the resource has only its type and id
+    (microsoft/fhir-server, ``DeletionService.CreateSoftDeletedWrapper``) and would be an empty resource if written
+    back. Source: FHIR R4 http.html, history: the latest version comes first.
     """
     for entry in entries_of(response):
         resource = _resource_of(entry)
@@ -247,7 +247,7 @@ def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
 
 
 def _resource_of(entry: Mapping[str, Any]) -> Resource:
-    """Return an entry's resource; its id stands in ``fullUrl`` too, should the server leave it out of the resource."""
+    """Return an entry's resource; if it lacks its id, the id is taken from ``fullUrl``."""
     resource = dict(part_of(entry, "resource"))
     address = _ADDRESS.search(str(entry.get("fullUrl") or ""))
     if resource and not resource.get("id") and address and address[1] == resource.get("resourceType"):
@@ -259,8 +259,8 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
     """
     Return whether a resource carries exactly this identifier; of any system when it is None.
 
-    A search finds more than that: microsoft/fhir-server indexes tokens as Windows-1252 and takes every other character
-    for ``?``, other servers ignore case.
+    A search may find other identifiers too: microsoft/fhir-server indexes tokens as Windows-1252 with ``?`` for every
+    other character, and other servers ignore case.
     """
     stated = resource.get("identifier")
     identifiers = (
@@ -286,13 +286,13 @@ def next_link(bundle: Mapping[str, Any], base: str, resource_type: str) -> str |
     """
     Link to the next page, relative to the base URL; None after the last.
 
-    Only path and query of a link are used, never its host: a service behind a gateway often names the host that it
-    knows itself by, so a link whose path fits is asked of our own base URL, and nothing is ever sent elsewhere.
+    Only path and query of a link are used, never its host. A service behind a gateway often names its internal host, so
+    a link with a matching path is requested below our own base URL, and no request is ever sent elsewhere.
 
     Raises
     ------
     ForeignLink
-        Its path is neither below ours nor that of a search: it gets no request, and no token.
+        The link's path is neither below ours nor that of a search: it gets no request, and no token.
     """
     links = bundle.get("link") or []
     urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
@@ -312,8 +312,8 @@ def _below(target: SplitResult, home: SplitResult, resource_type: str) -> str | 
     """
     Return the path of a link below our base URL; None when it fits nowhere there.
 
-    A gateway may change the path too: ``https://gateway/hospital/fhir`` for ``http://internal:8080/fhir``. Then a link
-    of a search still ends as ours do, in the type that was searched or in the last segment of our base.
+    A gateway may change the path too: ``https://gateway/hospital/fhir`` for ``http://internal:8080/fhir``. A link of a
+    search then still ends like our own URLs: in the searched type or in the last segment of our base URL.
     """
     segments = target.path.rstrip("/").split("/")
     if target.scheme not in ("http", "https") or target.port == 0 or ".." in segments:

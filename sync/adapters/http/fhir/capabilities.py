@@ -13,10 +13,10 @@ from typing import Any
 from sync.errors import FhirUnavailable
 
 SEARCHED: Mapping[str, tuple[str, ...]] = {"ImagingStudy": ("identifier", "subject"), "Patient": ("identifier",)}
-"""Types that are searched, and by what."""
+"""Resource types that the sync searches, with the search parameters."""
 
 WRITTEN = ("ImagingStudy", "Patient", "Device", "Endpoint", "Observation", "DiagnosticReport")
-"""Types that are written, as far as the files make them."""
+"""Resource types that the sync writes, depending on the files."""
 
 _SHORT = 60
 _INTERACTIONS = ("read", "update", "delete")
@@ -24,7 +24,7 @@ _INTERACTIONS = ("read", "update", "delete")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """Software and FHIR version of a service, and what it does not claim of what the sync uses; both printable."""
+    """Software and FHIR version of a service, and the features in use that it does not claim; both printable."""
 
     software: str
     fhir_version: str
@@ -43,7 +43,7 @@ def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
     Raises
     ------
     FhirUnavailable
-        ``fhir.not_fhir``: no FHIR service answered, but perhaps a web page. ``fhir.version``: it is not of FHIR R4.
+        ``fhir.not_fhir``: the answer is not from a FHIR service. ``fhir.version``: the service is not FHIR R4.
     """
     if statement.get("resourceType") != "CapabilityStatement":
         raise FhirUnavailable("no CapabilityStatement at /metadata", code="fhir.not_fhir", hint=_NOT_FHIR)
@@ -58,7 +58,7 @@ def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
 
 def _lacking(server: Mapping[str, Any]) -> Iterator[str]:
     whole = _codes(server, "interaction")
-    if "transaction" not in whole:  # HAPI runs batches too and does not claim them
+    if "transaction" not in whole:  # HAPI also runs batches but does not claim them
         yield "transaction"
     resources = {resource.get("type"): resource for resource in _parts(server, "resource")}
     for kind in WRITTEN:

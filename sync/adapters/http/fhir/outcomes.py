@@ -2,7 +2,7 @@
 Reads an OperationOutcome without its texts, which may quote patient data: issue codes and element paths.
 
 Servers name the path in ``expression`` or ``location``; servers on the Firely .NET SDK only within ``diagnostics``. A
-path is a resource type and names of elements of R4, nothing else, so no value can pass for one.
+path consists only of a resource type and element names of R4, so no value can be taken for a path.
 
 Source: FHIR R4 operationoutcome.html; microsoft/fhir-server, answers to invalid resources.
 """
@@ -17,7 +17,7 @@ import httpx
 
 _ISSUES = 10
 _PATHS = 3
-"""Paths of one issue that are shown."""
+"""Maximum number of paths of one issue that are shown."""
 
 _CODE = re.compile(r"[a-z-]{1,40}")
 _TYPES = "Bundle|Device|DiagnosticReport|DocumentReference|Endpoint|ImagingStudy|Observation|Patient"
@@ -55,7 +55,7 @@ _ELEMENTS = frozenset(_NAMES.split())
 
 
 def is_own(response: httpx.Response) -> bool:
-    """Whether the FHIR service itself says what is wrong: by an OperationOutcome."""
+    """Whether the FHIR service itself reports the failure, with an OperationOutcome."""
     if "json" not in response.headers.get("Content-Type", "").lower():
         return False
     try:
@@ -106,7 +106,7 @@ def _is_path(text: str) -> bool:
 
 
 def _known_part(path: str) -> str:
-    """Cut a path before the first name that is no element; empty when nothing but a type is left."""
+    """Cut a path before the first name that is not an element; empty if only the type is left."""
     first, *names = path.split(".")
     elements: list[str] = []
     for name in names:

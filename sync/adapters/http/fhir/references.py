@@ -1,8 +1,8 @@
 """
 Finds the resources that refer to a resource: searches by every reference parameter of R4 that may name its type.
 
-A server that refuses to delete what others refer to needs no asking; Azure's deletes it. Its own parameter
-``_not-referenced`` sees references that no parameter here does, but only to what is still there.
+A server that refuses to delete referenced resources need not be asked; Azure's server deletes them. Its own parameter
+``_not-referenced`` detects references that no parameter here does, but only to resources that still exist.
 
 Source: FHIR R4 search parameter definitions; microsoft/fhir-server, ADR "Not Referenced Search".
 """
@@ -79,16 +79,16 @@ _PARAMETERS: Mapping[str, Sequence[str]] = {
 """``Type.parameter``, by the type that is referred to; those of definitions and their publications are left out."""
 
 TARGETS = 20
-"""Resources that one search asks about: its address stays below 2,000 characters."""
+"""Maximum resources that one search asks about, so that its address stays below 2,000 characters."""
 
 REFERRERS = 100
-"""Resources of one page of referrers."""
+"""Number of resources on one page of referrers."""
 
 NOT_REFERENCED = "_not-referenced"
 
 
 def searches_for(references: Sequence[str]) -> list[str]:
-    """Return the searches, relative to the base URL, that find whatever refers to one of the resources."""
+    """Return the searches, relative to the base URL, for all resources that refer to one of these."""
     by_type: dict[str, list[str]] = {}
     for reference in references:
         by_type.setdefault(reference.partition("/")[0], []).append(reference)
@@ -106,7 +106,7 @@ def targets_of(search: str) -> list[str]:
 
 
 def unreferenced_searches(references: Sequence[str]) -> list[str]:
-    """Return searches in pairs: for those of the resources that nothing refers to, which Azure knows, and for all."""
+    """Return searches in pairs: for the unreferenced ones of the resources, on Azure only, and for all of them."""
     by_type: dict[str, list[str]] = {}
     for reference in references:
         resource_type, _, resource_id = reference.partition("/")
@@ -118,20 +118,20 @@ def unreferenced_searches(references: Sequence[str]) -> list[str]:
 
 
 def self_link(bundle: Mapping[str, Any]) -> str:
-    """Return what the server says it was asked: Azure leaves out parameters that it does not know."""
+    """Return the search as the server understood it: Azure leaves out unknown parameters."""
     links = bundle.get("link")
     stated = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
     return next((str(link.get("url", "")) for link in stated if link.get("relation") == "self"), "")
 
 
 def addresses_in(bundles: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return what the searchsets hold, as ``Type/id``."""
+    """Return the references ``Type/id`` of all resources in the searchsets."""
     resources = [resource for bundle in bundles for resource in resources_in(bundle)]
     return {f"{resource.get('resourceType')}/{resource.get('id')}" for resource in resources}
 
 
 def note_referrers(referrers: Mapping[str, set[str]], resources: Iterable[Resource]) -> None:
-    """Note which of the resources refer to which of those asked about; a match that refers to none is no match."""
+    """Note which of the found resources refer to which requested ones; a match that refers to none is ignored."""
     for resource in resources:
         address = f"{resource.get('resourceType')}/{resource.get('id')}"
         for reference in references_in(resource):

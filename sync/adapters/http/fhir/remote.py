@@ -1,4 +1,4 @@
-"""Requests to a FHIR service: which of its answers are outages, and what is measured of each request."""
+"""Requests to a FHIR service: decides which answers are outages, and measures each request."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class FhirRemote(Remote):
 
     def judge(self, response: httpx.Response) -> None:
         """
-        Raise `Throttled` or `FhirUnavailable` where trying again may help; the rest the caller has to decide.
+        Raise `Throttled` or `FhirUnavailable` if a retry may help; the caller decides about all other answers.
 
-        A 403 is the service's own only with an OperationOutcome. One of a firewall is about one body, so it is left to
-        the caller too: it must not open the circuit breaker for all the others.
+        A 403 is the service's own only with an OperationOutcome. A firewall's 403 concerns one body, so it is left to
+        the caller too: it must not open the circuit breaker for all other requests.
         """
         status, wait = response.status_code, retry_after(response.headers)
         if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -59,7 +59,7 @@ class FhirRemote(Remote):
         return FhirUnavailable("its certificate is not trusted", code="fhir.certificate", hint=hint)
 
     def unanswered(self) -> None:
-        """Measure it: status names the service by it while studies wait."""
+        """Measure the missing answer: by it, the status names the service while studies wait."""
         self.telemetry.measure(FHIR_UNANSWERED)
 
     @contextmanager
@@ -92,6 +92,6 @@ def _where(base_url: str) -> dict[str, Any]:
 
 
 def _resource_type(path: str) -> str:
-    """Return what a request is about; a page of a search, and a transaction, are Bundles."""
+    """Return the resource type of a request; a page of a search and a transaction are Bundles."""
     first = path.partition("?")[0].split("/")[1:2]
     return RESOURCE_TYPE.value(first[0]) if first else "Bundle"

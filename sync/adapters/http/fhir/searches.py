@@ -1,5 +1,5 @@
 """
-Many searches at once: as batches, or one by one on a server that takes no search in a Bundle.
+Runs many searches at once: as batches, or one by one on a server that does not accept searches in a Bundle.
 
 Source: FHIR R4 http.html 3.1.0.11 (batch); Google Cloud Healthcare API, ``executeBundle``: "all interactions within a
 bundle, except search".
@@ -40,7 +40,7 @@ class Searches:
     Parameters
     ----------
     entries
-        Entries of a batch at most.
+        Maximum entries of a batch.
     """
 
     def __init__(self, remote: FhirRemote, entries: int) -> None:
@@ -55,15 +55,15 @@ class Searches:
         Returns
         -------
         list
-            The searchset of each; an empty mapping where the server refuses it, as for a parameter that it lacks; None
-            where it does not allow us to search there: what it would find is unknown.
+            The searchset of each; an empty mapping if the server refuses the search, such as for an unknown parameter;
+            None if we may not search there: its result is unknown.
 
         Raises
         ------
         FhirRejected
-            It refuses every one of them: then nothing is known, which is not the same as nothing found.
+            The server refuses every search: then the results are unknown, not empty.
         Throttled, FhirUnavailable
-            It did not answer.
+            The server did not answer.
         """
         if not searches:
             return []
@@ -85,7 +85,7 @@ class Searches:
             try:
                 raise_for(response.status_code, response)
             except (FhirConflict, FhirRejected):
-                return []  # not one of them is answered
+                return []  # no search was answered
             searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
         return searchsets
 
@@ -99,7 +99,7 @@ class Searches:
 
 
 def _are_refused(searchsets: Sequence[Searchset | None]) -> bool:
-    """Whether not one search was answered, or denied, by the server itself."""
+    """Whether the server itself neither answered nor denied any of the searches."""
     return all(searchset is not None and not searchset for searchset in searchsets)
 
 

@@ -1,8 +1,8 @@
 """
 A FHIR R4 service over HTTP: `sync.ports.FhirServer`.
 
-Look-ups by identifier go by POST, so that no patient id stands in a URL and thereby in access logs. Every request is
-idempotent, for ids are chosen by us.
+Searches by identifier use POST, so that no patient id is in a URL and thereby in access logs. Every request is
+idempotent, because we choose the ids.
 
 Source: FHIR R4 http.html (transaction, conditional requests, search by POST), Azure Health Data Services FHIR REST.
 """
@@ -58,19 +58,19 @@ from sync.model.circles import Passed, followed
 from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
-"""Entries of a bundle that Azure accepts."""
+"""Maximum entries of a bundle that Azure accepts."""
 
 PAGE = 200
-"""Resources of one page of a listing."""
+"""Number of resources on one page of a listing."""
 
 _SEARCH_PAGE = 50
-"""Matches of one page of a search by identifier; one or none is usual."""
+"""Number of matches on one page of a search by identifier; usually there are one or none."""
 
 _LAST_VERSIONS = 5
-"""Versions of a resource, the latest first, among which one has a body: deletions have none."""
+"""Number of versions to read, the latest first, to find one with a body: deletions have none."""
 
 _REFERRER_PAGES = 20
-"""Further pages of what refers to a resource that are read at most."""
+"""Maximum further pages of a resource's referrers that are read."""
 
 
 class HttpFhirServer:
@@ -82,21 +82,21 @@ class HttpFhirServer:
     base_url
         Without a slash at the end.
     telemetry
-        Learns of each request, retry and 429.
+        Measures each request, retry and 429.
     tokens
         Bearer tokens; None for a server on this machine.
     access
-        All of what the service asks for, in place of ``tokens``.
+        All credentials that the service requires, in place of ``tokens``.
     transport
         Replaces the network, for tests.
     breaker
         Shared by all callers of the service in this process.
     sleep
-        Waits that many seconds before a short retry; tests wait for nothing.
+        Waits the given seconds before a short retry; tests do not wait.
     page
-        Resources that a page of a listing is to hold.
+        Number of resources on a page of a listing.
     entries
-        Entries of a bundle at most.
+        Maximum entries of a bundle.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class HttpFhirServer:
         Raises
         ------
         FhirUnavailable
-            It does not answer, or what answers is no FHIR R4 service: ``fhir.not_fhir``, ``fhir.version``.
+            The service does not answer, or is not a FHIR R4 service: ``fhir.not_fhir``, ``fhir.version``.
         """
         response = await self._remote.ask("GET", "/metadata", headers=FRESH)
         try:
@@ -148,7 +148,7 @@ class HttpFhirServer:
         return capabilities_in(statement)
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Return the resource, or None when it never was or is deleted."""
+        """Return the resource, or None if it never existed or is deleted."""
         response = await self._remote.ask("GET", f"/{resource_type}/{resource_id}", headers=FRESH)
         if is_gone(response):
             return None
@@ -166,7 +166,7 @@ class HttpFhirServer:
         """
         Return the resources that carry exactly this identifier, never from a cache; see `sync.ports.FhirServer.search`.
 
-        All pages are read: the first ones may hold nothing but false matches.
+        All pages are read: the first ones may hold only false matches.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class HttpFhirServer:
         return resources
 
     async def _follow(self, link: str) -> httpx.Response:
-        """Fetch the next page of a search: by POST where its link repeats the identifier, so that no log has it."""
+        """Fetch the next page of a search: by POST if its link repeats the identifier, to keep it out of logs."""
         path, _, query = link.partition("?")
         form = parse_qs(query, keep_blank_values=True)
         if not any(name.partition(":")[0] == "identifier" for name in form):
@@ -244,7 +244,7 @@ class HttpFhirServer:
         referring: dict[str, set[str]] = {reference: set() for reference in references}
         searches = searches_for(references)
         for search, bundle in zip(searches, await self._searches.answer(searches), strict=True):
-            if bundle is None:  # what we may not see may refer to any of them
+            if bundle is None:  # resources that we may not see may refer to any of them
                 for reference in targets_of(search):
                     referring[reference].add(UNSEEN_REFERRER)
                 continue
@@ -261,11 +261,11 @@ class HttpFhirServer:
         try:
             raise_for(response.status_code, response)
         except FhirRejected:
-            return None  # it never was, or the server keeps no history
+            return None  # the resource never existed, or the server keeps no history
         return last_body(response, resource_type)
 
     async def _referenced_unseen(self, references: Sequence[str]) -> Sequence[str]:
-        """Ask Azure for what is there, but not among what nothing refers to; no other server knows the parameter."""
+        """Return the existing resources that Azure does not list as unreferenced; other servers lack the parameter."""
         if not references or not self._knows_not_referenced:
             return []
         answers = await self._searches.answer(unreferenced_searches(references))
@@ -279,7 +279,7 @@ class HttpFhirServer:
         return [reference for reference in references if reference in existing - free]
 
     async def _all_pages(self, bundle: Mapping[str, Any], resource_type: str) -> list[Resource]:
-        """Return the resources of a search that began in a batch, of the first pages at least."""
+        """Return the resources of a search that began in a batch, at least those of the first pages."""
         resources = resources_in(bundle)
         for _ in range(_REFERRER_PAGES):
             link = next_link(bundle, self._remote.base, resource_type)
@@ -308,7 +308,7 @@ class HttpFhirServer:
         entries = entries_of(response, expected=len(writes))
         answered = list(zip(writes, entries, strict=True))
         for write, entry in answered:
-            if not is_cancelled(entry):  # what failed by itself says why; the others only that they were cancelled
+            if not is_cancelled(entry):  # cancelled entries do not state the cause
                 version_of(write, part_of(entry, "response"))
         return [version_of(write, part_of(entry, "response")) for write, entry in answered]
 

@@ -1,8 +1,8 @@
 """
-A search for ImagingStudies as the form of a request, and the links of its pages.
+Converts a search for ImagingStudies to the form of a request, and checks the links of its pages.
 
-A link travels through the browser and comes back. What comes back is followed with the identity of the sync, so it must
-lead to what the search itself could ask for, and nowhere else. Pure.
+A link is sent to the browser and comes back. It is then followed with the identity of the sync, so it must lead only to
+pages of such a search. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAGING = frozenset({"ct", "_offset", "_page", "_getpages", "_getpagesoffset", "
 
 
 def form_of(search: StudySearch) -> dict[str, list[str]]:
-    """Return the fields of a search by POST, so that no identifier stands in an address."""
+    """Return the fields of a search by POST, so that no identifier is in an address."""
     fields = {
         "modality": [search.modality],
         "started": [*(f"ge{day}" for day in (search.since,) if day), *(f"le{day}" for day in (search.until,) if day)],
