@@ -1,6 +1,6 @@
 """
-Cohorts: their members, how many people dropped out at each step and why, and extracts about the members.
+Cohorts: their members, the number of people excluded at each step with the reason, and extracts about the members.
 
-`located` and `definition` read the file, `criteria` and `question` make it SQL, `funnel` counts and `protection` hides
-small cells, `extracts` and `deidentify` give rows, `results` writes them.
+`located` and `definition` read the file, `criteria` and `question` compile it to SQL, `answer` counts, `protection`
+hides small cells, `extracts` and `deidentify` produce rows, and `results` writes them.
 """

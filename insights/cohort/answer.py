@@ -1,4 +1,4 @@
-"""A question asked of collected data: the funnel, small cells hidden, and what is worth a warning."""
+"""Answers a question from collected data: the funnel with small cells hidden, and warnings."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Answer:
     Attributes
     ----------
     people
-        How many are in, unprotected: for decisions, never for output.
+        Number of members, unprotected: for decisions, never for output.
     studies, without_report
-        Wanted studies, and how many of them have no report; None if hidden or not wanted.
+        Requested studies, and the number of them without a report; None if hidden or not requested.
     """
 
     funnel: tuple[FunnelStep, ...]
@@ -53,12 +53,12 @@ class Answer:
 
 def day_of_question(definition: Definition, known: Collected, located: Located) -> date:
     """
-    Return the day that the question is about.
+    Return the day to which the question refers.
 
     Raises
     ------
     CohortError
-        ``cohort.no_day``: neither the definition nor the data says one; ``cohort.stale_data``: the data ends before it.
+        ``cohort.no_day``: neither the definition nor the data names one; ``cohort.stale_data``: the data ends earlier.
     """
     until = date.fromisoformat(known.data_time[:10]) if known.data_time else None
     if definition.as_of is None:
@@ -77,7 +77,7 @@ def day_of_question(definition: Definition, known: Collected, located: Located) 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """A use of a code set: where, for records of which kind, and its name."""
+    """A use of a code set: its place, the kind of the records, and its name."""
 
     path: tuple[str | int, ...]
     kind: str
@@ -100,12 +100,12 @@ def check_systems(tables: Tables, definition: Definition, codes: CodeSets, locat
 
 def check_coded(tables: Tables, uses: Iterable[Coding], codes: CodeSets, located: Located) -> list[str]:
     """
-    Check that the data uses the code systems that are asked for, and return those of which it uses none of the codes.
+    Check that the data uses the code systems of a definition, and note each further one that it does not use.
 
     Raises
     ------
     CohortError
-        ``cohort.unknown_system``: records of the kind are there, and none is coded in any system of the set.
+        ``cohort.unknown_system``: records of the kind exist, but none is coded in any system of the set.
     """
     notes = []
     for use in uses:
@@ -142,13 +142,13 @@ def _criteria(definition: Definition) -> Iterator[tuple[tuple[str | int, ...], C
 
 
 def raw_funnel(tables: Tables, question: Question) -> list[Raw]:
-    """Return the counts of all steps, unprotected, the people of the data first; what extracts read is materialised."""
+    """Return the unprotected counts of all steps, first of all people in the data; materialises what extracts read."""
     question.materialise(tables)
     return [Raw(*(int(count) for count in row[1:])) for row in tables.rows(question.funnel())]
 
 
 def ask(tables: Tables, question: Question, minimum: int) -> Answer:
-    """Ask the data. What extracts read is materialised; nothing else is written."""
+    """Answer the question. Materialises the tables that extracts read and writes nothing else."""
     rows = raw_funnel(tables, question)
     counted = protect(rows, minimum)
     steps = [FunnelStep("people in the data", "all", counted[0])]

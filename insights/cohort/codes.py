@@ -1,8 +1,8 @@
 """
-Code sets: what is listed in the definition, in files beside it, and what a terminology server expanded once.
+Code sets: codes listed in the definition or in files beside it, and expressions that a terminology server expanded.
 
-No tables of SNOMED CT are shipped. An ECL expression is expanded by the site's own server into a lock file, whose hash
-goes into the manifest: later editions change nothing until it is expanded again.
+No tables of SNOMED CT are shipped. The site's own server expands an ECL expression into a lock file, whose hash is
+written to the manifest: later editions of SNOMED CT change nothing until the expression is expanded again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SNOMED_CT = "http://snomed.info/sct"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Code:
-    """A code of a system; `*` in it stands for anything."""
+    """A code of a system; `*` in it matches any text."""
 
     system: str
     code: str

@@ -15,9 +15,9 @@ _PARTS = ("cohort", "as_of", "definition", "codes", "views", "data", "engine", "
 
 def compare(one: Path, other: Path) -> list[str]:
     """
-    Return the differences between two folders of results, as sentences; none if nothing differs.
+    Return the differences between two folders of results as sentences; empty if there are none.
 
-    A change in a count is reported only if it is no small cell itself.
+    A change of a count is reported only if the change itself is not a small cell.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """
 Compiles criteria to SQL: for every person the answer (1 yes, 0 no, NULL undecidable), and its evidence.
 
-Each becomes a relation with one row a person: ``patient_id``, ``answer``, ``records`` (those that meet it), ``undated``
-(right code, no date) and ``uncoded`` (no code at all).
+Each criterion becomes a relation with one row per person: ``patient_id``, ``answer``, and the numbers of records:
+``records`` (that meet it), ``undated`` (right code, no date) and ``uncoded`` (no code at all).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Asked:
     Attributes
     ----------
     as_of
-        The day that the question is about.
+        The day to which the question refers.
     restricted
-        Whether records with the labels R and V take part.
+        Whether records with the labels R and V are included.
     """
 
     codes: CodeSets
@@ -54,7 +54,7 @@ def criterion_sql(criterion: Criterion, asked: Asked) -> str:
 
 
 def record_rows(value: Coded | Study | Visit, asked: Asked, *, kind: str) -> tuple[str, str]:
-    """Return the records of a criterion, and which of their codings meet it, as SQL over `r`."""
+    """Return the records of a criterion, and the condition that a coding meets it, as SQL over `r`."""
     if isinstance(value, Study):
         site = "TRUE"
         if value.body_site is not None:

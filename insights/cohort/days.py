@@ -13,7 +13,7 @@ def day(value: date) -> str:
 
 
 def first_day(sql: str) -> str:
-    """Return the first day that a date can mean; the day of a time is the one that was written."""
+    """Return the first day that a date can mean; for a time, the day as written."""
     whole = f"CASE length({sql}) WHEN 4 THEN {sql} || '-01-01' WHEN 7 THEN {sql} || '-01' ELSE left({sql}, 10) END"
     return f"try_cast({whole} AS DATE)"
 
@@ -28,7 +28,7 @@ def last_day(sql: str) -> str:
 
 def inside(window: Window, first: str, last: str) -> str:
     """
-    Return whether an interval of days lies in a window: TRUE, FALSE, or NULL if it cannot be decided.
+    Return whether an interval of days is inside a window: TRUE, FALSE, or NULL if it cannot be decided.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def inside(window: Window, first: str, last: str) -> str:
         Days as SQL; NULL if there is no date.
     """
     assert window.end is not None
-    if window.words == "ever":  # what is in the data has happened, whenever that was
+    if window.words == "ever":  # a record in the data has happened, whatever its date
         return f"({first} IS NULL OR {first} <= {day(window.end)})"
     parts = [(f"{first} >= {day(window.start)}", f"{last} < {day(window.start)}")] if window.start else []
     parts.append((f"{last} <= {day(window.end)}", f"{first} > {day(window.end)}"))
@@ -49,7 +49,7 @@ def inside(window: Window, first: str, last: str) -> str:
 
 def completed_years(born: str, at: date | str) -> str:
     """
-    Return the completed years on a day; a person born on 29 February completes one on 1 March of other years.
+    Return the completed years on a day; a person born on 29 February completes a year on 1 March in common years.
 
     Parameters
     ----------

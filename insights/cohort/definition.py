@@ -1,4 +1,4 @@
-"""The definition of a cohort as values. Whatever is not in it is refused, with line and column."""
+"""The definition of a cohort as values. Unknown keys are refused, with line and column."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ CodeEntry = Annotated[str, Field(pattern=r"^[^|\s]+\|[^|]+$")] | CodeFile | Code
 
 
 class Coded(Part):
-    """Records with one of the codes of a set, in a window."""
+    """Records with a code of a set, within a window."""
 
     codes: str = Field(alias="in")
     when: When = "ever"
@@ -94,7 +94,7 @@ class Age(Part):
         return self
 
     def bounds(self) -> tuple[int, int | None]:
-        """Return the least and the most completed years."""
+        """Return the minimum and the maximum of completed years."""
         least = max(0 if self.over is None else self.over + 1, self.at_least or 0)
         tops = [top for top in (None if self.under is None else self.under - 1, self.at_most) if top is not None]
         return least, min(tops, default=None)
@@ -151,7 +151,7 @@ class Criterion(Part):
 
     @property
     def kind(self) -> str:
-        """Return which of the conditions it is."""
+        """Return the kind of the condition."""
         return next(iter(self.model_fields_set))
 
     @property
@@ -197,7 +197,7 @@ class Get(Part):
 
 
 class ExampleRecord(Part):
-    """A record of an example: a code where the kind has one, and a date."""
+    """A record of an example: a code, if the kind has one, and a date."""
 
     code: Annotated[str, Field(pattern=r"^[^|\s]+\|[^|]+$")] | None = None
     date: Written | None = None
@@ -238,7 +238,7 @@ class Definition(Coding):
     consent
         ``required``: an active permit; ``opt-out``: no active deny; ``none``: not inspected.
     restricted
-        Whether patients and records that are labelled R or V take part.
+        Whether patients and records that are labelled R or V are included.
     """
 
     cohort: Name
@@ -266,7 +266,7 @@ def read_definition(file: Path) -> tuple[Definition, Located]:
 
 
 def parse_definition(located: Located) -> Definition:
-    """Check what was read; see `read_definition`."""
+    """Check the content of a file; see `read_definition`."""
     try:
         definition = Definition.model_validate(located.value)
     except ValidationError as problem:
@@ -276,7 +276,7 @@ def parse_definition(located: Located) -> Definition:
 
 
 def check_names(named: Iterable[tuple[tuple[str | int, ...], str]], known: Iterable[str], located: Located) -> None:
-    """Refuse the first name of codes that is not among those known; see `read_definition`."""
+    """Refuse the first name of a code set that is not defined; see `read_definition`."""
     names = tuple(known)
     for path, name in named:
         if name not in names:
@@ -285,7 +285,7 @@ def check_names(named: Iterable[tuple[tuple[str | int, ...], str]], known: Itera
 
 
 def named_codes(definition: Definition) -> list[tuple[tuple[str | int, ...], str]]:
-    """Return the names of code sets that are used, each with the path of its use."""
+    """Return the names of the code sets in use, each with the path of its use."""
     named: list[tuple[tuple[str | int, ...], str]] = []
     for number, criterion in enumerate(definition.who):
         _names(criterion, ("who", number), named)
@@ -325,11 +325,11 @@ _WORDS = {
     "too_short": "this is empty: at least one entry is needed",
     "tuple_type": "a list is needed, such as [a, b]",
 }
-"""Kinds of faults that pydantic words for programmers, in words for who writes a definition."""
+"""Texts for the authors of definitions, in place of pydantic's texts for programmers, by kind of fault."""
 
 
 def fault_of(problem: ValidationError, located: Located) -> tuple[tuple[str | int, ...], str]:
-    """Return place and text of the fault that is deepest in the file: of a choice the branch that was meant."""
+    """Return place and text of the fault deepest in the file: for a choice, the branch that the author meant."""
     faults = problem.errors(include_input=False, include_url=False, include_context=False)
     fault = max(faults, key=lambda fault: len(_path(fault["loc"], located)))
     path = _path(fault["loc"], located)

@@ -1,9 +1,9 @@
 """
-Pseudonyms, shifted dates and hashed UIDs: the same for the same project and key, and nothing alike for another.
+Pseudonyms, shifted dates and hashed UIDs: equal for the same project and key, unrelated for any other.
 
-Every value is an HMAC-SHA-256 under a key of the project, which is derived from the key of the site. Without the key
-neither a pseudonym can be computed nor a date be shifted back. HIPAA's safe harbor (45 CFR 164.514(b)(2)) is the
-measure for ages.
+Every value is an HMAC-SHA-256 under a key of the project, which is derived from the key of the site. Without the key,
+no pseudonym can be computed and no date shifted back. The limit for ages is that of HIPAA's safe harbor
+(45 CFR 164.514(b)(2)).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from insights.errors import CohortError, unreadable
 
 KEY_BYTES = 32
 OLDEST = 89
-"""Ages above it are one group."""
+"""All ages above it form one group."""
 
 _MOST_SHIFT = 182
-"""Days that a patient's dates move at most, in either direction; never none."""
+"""Maximum shift of a patient's dates in days, in either direction; the shift is never 0."""
 
 
 def read_key(file: Path) -> bytes:
     """
-    Read the key of the site; it is made, for its owner's eyes only, if there is none.
+    Read the key of the site; create it, readable by its owner only, if there is none.
 
     Raises
     ------
@@ -83,12 +83,12 @@ class Pseudonyms:
 
     @functools.lru_cache(maxsize=100_000)  # noqa: B019 -- it lives as long as one run
     def shift(self, patient: str) -> int:
-        """Return the days by which all dates of a patient move."""
+        """Return the days by which all dates of a patient are shifted."""
         number = int.from_bytes(self._digest(f"shift/{patient}")[:8], "big") % (2 * _MOST_SHIFT)
         return number - _MOST_SHIFT if number < _MOST_SHIFT else number - _MOST_SHIFT + 1
 
     def moved(self, patient: str, written: str) -> str | None:
-        """Return a date moved, as precise as it was written but never more than a day; None if it is no date."""
+        """Return a shifted date, as precise as written but at most to the day; None if it is no date."""
         try:
             day = _middle(written)
             moved = day + timedelta(days=self.shift(patient))
@@ -97,7 +97,7 @@ class Pseudonyms:
         return moved.isoformat()[: min(len(written), 10)]
 
     def fingerprint(self) -> str:
-        """Return what tells keys apart without saying anything of them."""
+        """Return a fingerprint that distinguishes keys without revealing them."""
         return self._digest("fingerprint").hex()[:16]
 
     def _digest(self, text: str) -> bytes:
@@ -105,7 +105,7 @@ class Pseudonyms:
 
 
 def _middle(written: str) -> date:
-    """Return the day in the middle of what a date can mean, so that a shift moves it to the right month or year."""
+    """Return the middle day of those that a date can mean, so that a shift gives the right month or year."""
     if len(written) == 4:  # noqa: PLR2004 -- a year
         return date(int(written), 7, 1)
     if len(written) == 7:  # noqa: PLR2004 -- a month
@@ -115,7 +115,7 @@ def _middle(written: str) -> date:
 
 
 def age_group(age: int | None) -> str | None:
-    """Return an age, those above `OLDEST` as one."""
+    """Return an age; all ages above `OLDEST` give one value."""
     if age is None:
         return None
     return f"{OLDEST + 1}+" if age > OLDEST else str(age)

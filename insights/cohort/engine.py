@@ -17,7 +17,7 @@ _BATCH = 5000
 
 
 class Tables(Protocol):
-    """Collected tables that answer SQL, in the words of DuckDB."""
+    """Collected tables that answer SQL in DuckDB's dialect."""
 
     @property
     def collected(self) -> Collected:
@@ -25,16 +25,16 @@ class Tables(Protocol):
 
     @property
     def engine(self) -> Mapping[str, str]:
-        """Names and versions of what answers, for manifests."""
+        """Names and versions of the engine, for manifests."""
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query; read them before the next one."""
 
     def keep(self, name: str, sql: str) -> None:
-        """Keep the result of a query under a name that later queries may read; a former one of that name goes."""
+        """Keep the result of a query under a name for later queries; replaces an earlier result of that name."""
 
     def spoken(self, sql: str) -> str:
-        """Return a query in the words of this engine."""
+        """Return a query in the dialect of this engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class DuckDBTables:
 
     @property
     def engine(self) -> Mapping[str, str]:
-        """Name and version of what answers."""
+        """Name and version of the engine."""
         return {"duckdb": duckdb.__version__}
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
@@ -64,7 +64,7 @@ class DuckDBTables:
         self.reading.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
     def spoken(self, sql: str) -> str:
-        """Return a query as it is."""
+        """Return a query unchanged."""
         return sql
 
 

@@ -30,13 +30,13 @@ class Tested:
 
     @property
     def passed(self) -> bool:
-        """Return whether it came as expected."""
+        """Return whether the outcome is the expected one."""
         return self.expected == self.outcome
 
 
 def run_tests(definition: Definition, codes: CodeSets, as_of: date) -> tuple[Tested, ...]:
     """
-    Run the tests of a definition: its patients are collected like any others, in a temporary folder.
+    Run the tests of a definition: its patients are collected like real ones, in a temporary folder.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def run_tests(definition: Definition, codes: CodeSets, as_of: date) -> tuple[Tes
 
 
 def write_ndjson(folder: Path, resources: Iterable[Resource]) -> dict[str, int]:
-    """Write resources by type, sorted by id, and return how many."""
+    """Write resources by type, sorted by id, and return their number."""
     folder.mkdir(parents=True, exist_ok=True)
     by_type: dict[str, list[Resource]] = {}
     for resource in resources:
@@ -80,7 +80,7 @@ def dummy(definition: Definition, codes: CodeSets, as_of: date, *, per_branch: i
     """
     Return synthetic patients for every branch of a definition; deterministic.
 
-    One group meets everything. For each criterion one group fails it alone, and one cannot be decided on it alone.
+    One group meets all criteria. For each criterion, one group fails only that one, and one cannot be decided on it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes the part of an example that meets a criterion, fails it, or leaves it open."""
+    """Builds the part of an example that meets a criterion, fails it, or leaves it undecided."""
 
     criterion: Criterion
     codes: CodeSets

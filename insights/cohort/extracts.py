@@ -1,4 +1,4 @@
-"""Extracts about members: tables whose columns state how identifying they are."""
+"""Extracts about members: tables whose columns declare how identifying they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from insights.cohort.question import Question
 from insights.cohort.windows import window
 
 Role = Literal["patient", "id", "uid", "date", "age", "plain", "identifying"]
-"""``plain`` leaves as it is; ``identifying`` only with real identities; the others are replaced."""
+"""``plain`` is written unchanged, ``identifying`` only with real identities; the others are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Extract:
     Attributes
     ----------
     query
-        Over the tables that `Question.materialise` makes. Its first column is ``person_id``, the member.
+        Reads the tables that `Question.materialise` creates. Its first column is ``person_id``, the member.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Extract:
 
 
 def extracts(question: Question) -> tuple[Extract, ...]:
-    """Return the extracts that a definition wants; people always."""
+    """Return the extracts of a definition; always the one of people."""
     get = question.definition.get
     extracts = [_people(question)]
     coded = {"conditions": get.conditions, "procedures": get.procedures, "observations": get.observations}
@@ -58,7 +58,7 @@ def extracts(question: Question) -> tuple[Extract, ...]:
 
 
 def studies_without_report(question: Question) -> str | None:
-    """Return the query of wanted studies, those without a report, and the people of both; None if none are wanted."""
+    """Return the query of the numbers of requested studies, those without a report, and their people, or None."""
     wanted = question.definition.get.studies
     if wanted is None:
         return None
@@ -215,7 +215,7 @@ def _reports(question: Question, wanted: Study) -> Extract:
 
 
 def _chosen(question: Question, wanted: GetCoded | Study, kind: str) -> str:
-    """Return the records of members that are wanted: ``person_id``, ``id``, ``source``."""
+    """Return the requested records of members: ``person_id``, ``id``, ``source``."""
     rows, meets = _rows(wanted, question.asked, kind)
     within = inside(window(wanted.when, question.asked.as_of), "r.first", "r.last")
     return (

@@ -24,7 +24,7 @@ class Located:
     value
         Mappings, lists and scalars; dates stay text.
     places
-        Line and column, from 1, of each value by its path; of a mapping's entry that of its key.
+        Line and column, from 1, of each value by its path; for an entry of a mapping, those of its key.
     """
 
     file: str
@@ -32,7 +32,7 @@ class Located:
     places: dict[tuple[str | int, ...], Place]
 
     def where(self, path: Sequence[str | int]) -> str:
-        """Return ``file:line:column`` of a path, or of the closest value above that there is."""
+        """Return ``file:line:column`` of a path, or of its closest existing ancestor."""
         steps = tuple(path)
         while steps and steps not in self.places:
             steps = steps[:-1]
@@ -51,7 +51,7 @@ def read_located(file: Path) -> Located:
     Raises
     ------
     CohortError
-        ``cohort.no_file``; ``cohort.yaml`` with line and column: no YAML, or a key twice.
+        ``cohort.no_file``; ``cohort.yaml`` with line and column: no YAML, or a duplicate key.
     """
     try:
         text = file.read_text("utf-8")

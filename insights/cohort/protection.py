@@ -1,7 +1,7 @@
 """
-Small cells are hidden: counts that, alone or as a difference to another that is shown, point to few people.
+Hides small cells: counts that, alone or as a difference from another shown count, refer to few people.
 
-Zero is shown: it says nothing about a person that the definition does not.
+Zero is shown: it reveals nothing about a person beyond the definition.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Counted:
     Attributes
     ----------
     people
-        Who passed it.
+        People who passed the step.
     undecided
         People for whom it cannot be decided; they are excluded.
     records
-        Records that meet it, of those who passed.
+        Matching records of the people who passed.
     undated, uncoded
-        Records of those before the step that have no date, or no code.
+        Records without a date, or without a code, of the people before the step.
     """
 
     people: int | None
@@ -40,12 +40,12 @@ class Counted:
 @dataclass(frozen=True, slots=True)
 class Raw:
     """
-    The counts of a step as they are; see `Counted`.
+    The unprotected counts of a step; see `Counted`.
 
     Attributes
     ----------
     people_undated, people_uncoded
-        Whose the undated and uncoded records are.
+        People with undated, and with uncoded, records.
     """
 
     people: int
@@ -66,7 +66,7 @@ def protect(steps: Sequence[Raw], minimum: int) -> tuple[Counted, ...]:
     """
     Hide small cells of a funnel.
 
-    A step is shown only if its difference to the last one shown is not a small cell either.
+    A step is shown only if its difference from the last one shown is not a small cell either.
 
     Counts of records are hidden with those of their people: a dozen records of one person identify that person.
     """
@@ -91,10 +91,10 @@ def protect(steps: Sequence[Raw], minimum: int) -> tuple[Counted, ...]:
 
 
 def protected(count: int, total: int, minimum: int) -> int | None:
-    """Return a part of a total, or None where it or the rest is a small cell."""
+    """Return a part of a total, or None if the part or the rest is a small cell."""
     return count if safe(count, minimum) and safe(total - count, minimum) else None
 
 
 def text(count: int | None, minimum: int) -> str:
-    """Return a count for people."""
+    """Return a count as text for readers."""
     return f"hidden (small cell, below {minimum})" if count is None else f"{count:,}"

@@ -1,7 +1,7 @@
 """
-A definition as one SQL question: people, consent, then each criterion on those that are left.
+Compiles a definition to one SQL question: people, consent, then each criterion on the people who remain.
 
-People are Patients that none replaces; records of a replaced Patient count for the one that replaced it.
+People are the Patients that no other Patient replaced; records of a replaced Patient count for its replacement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from insights.cohort.words import criterion_words
 from insights.views.shape import literal
 
 _HOPS = 8
-"""Merges of merges that are followed; people behind a longer chain are not counted."""
+"""Maximum length of a chain of merges; people at the end of a longer chain are not counted."""
 
 _JOINS = "\n    ".join(
     f"LEFT JOIN merged AS m{hop} ON m{hop}.old_id = {'p.id' if hop == 1 else f'm{hop - 1}.new_id'}"
@@ -70,9 +70,9 @@ class Question:
     Attributes
     ----------
     steps
-        In order; each asks those who passed the ones before.
+        In order; each step asks about the people who passed the previous ones.
     without
-        Id of a person who is left out; None for everybody.
+        Id of a person to leave out; None to include all.
     """
 
     definition: Definition
@@ -87,7 +87,7 @@ class Question:
         Parameters
         ----------
         more
-            Further relations, ``name AS (…)``, that may read these.
+            Further relations, ``name AS (…)``, that may read the ones above.
         """
         relations = [_PEOPLE.strip()]
         others = "" if self.without is None else f" WHERE patient_id <> {literal(self.without)}"
@@ -118,14 +118,14 @@ class Question:
         return self.with_relations(" UNION ALL ".join(parts) + " ORDER BY step")
 
     def materialise(self, tables: Tables) -> None:
-        """Keep ``person``, ``record_of``, ``member``, ``report_of``, for extracts; idempotent."""
+        """Materialise ``person``, ``record_of``, ``member`` and ``report_of`` for extracts; idempotent."""
         tables.keep("member", self.with_relations("SELECT * FROM member"))
         for name in ("person", "record_of"):
             tables.keep(name, f"WITH {_PEOPLE} SELECT * FROM {name}")
         tables.keep("report_of", f"WITH {REPORT_STUDY} SELECT * FROM report_of")
 
     def answers(self) -> str:
-        """Return the query of every person's outcome: in, out or undecided, by the first step that was not passed."""
+        """Return the query of every person's outcome: in, out or undecided, by the first step that was failed."""
         joins = "".join(
             f" JOIN answer_{number} AS a{number} ON a{number}.patient_id = p.patient_id"
             for number in range(1, len(self.steps) + 1)
@@ -164,10 +164,10 @@ _UNRESTRICTED = (
 
 def _consent(as_of: date, *, required: bool) -> str:
     """
-    Return who agreed: the latest provision on research wins, and a denial where the dates do not say which is later.
+    Return the people who agreed: the latest provision on research wins, and a denial if the dates do not decide.
 
-    They do not on one day, for a partial date, and without one: a denial counts as late as it can be, what permits as
-    early. A consent that was rejected is a denial. Source: FHIR R4 Consent.provision.
+    Dates do not decide if both are of one day, partial or missing: a denial counts as of the latest day that its date
+    can mean, a permit as of the earliest. A rejected consent is a denial. Source: FHIR R4 Consent.provision.
     """
     at, is_denial = day(as_of), "(r.status = 'rejected' OR r.provision_type = 'deny')"
     latest, earliest = (

@@ -1,8 +1,8 @@
 """
-Records of each kind: which count, when they were, and how they are coded. One row a record and coding.
+Records of each kind: which of them count, their dates and their codes. One row per record and coding.
 
-Columns of each: ``record_id`` (of the Patient as it refers to), ``id``, ``system``, ``code``, ``first``, ``last``. What
-was entered in error, refuted, not done or only planned never counts.
+Columns: ``record_id`` (the Patient to which the record refers), ``id``, ``system``, ``code``, ``first``, ``last``.
+Records that were entered in error, refuted, not done or only planned never count.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def has_code(system: str, code: str, codes: Iterable[Code]) -> str:
 
 
 def _days(*names: str) -> str:
-    """Return first and last day of the first date that is there."""
+    """Return the first and the last day of the first date that is present."""
     if len(names) == 1:
         return f"{first_day(f'r.{names[0]}')} AS first, {last_day(f'r.{names[0]}')} AS last"
     value = f"coalesce({', '.join(f'r.{name}' for name in names)})"
@@ -69,7 +69,7 @@ def conditions(dates: str, *, provisional: bool, restricted: bool) -> str:
 
 
 def medications(*, restricted: bool) -> str:
-    """Return prescriptions and what was given; of referenced medications with the codes of those."""
+    """Return prescriptions and administrations; a referenced medication contributes its codes."""
     code = "coalesce(r.code_system, m.code_system) AS system, coalesce(r.code, m.code) AS code"
     join = "LEFT JOIN medication AS m ON m.id = r.medication_id"
     prescribed = [
@@ -85,7 +85,7 @@ def medications(*, restricted: bool) -> str:
 
 
 def procedures(*, restricted: bool) -> str:
-    """Return procedures that were begun."""
+    """Return procedures that have started."""
     where = [_status("entered-in-error", "not-done", "preparation")]
     return _select("procedure", _days("performed", "performed_start"), where, restricted=restricted)
 
@@ -98,7 +98,7 @@ def observations(*, restricted: bool, value: str = "TRUE") -> str:
 
 
 def studies(*, restricted: bool, site: str = "TRUE") -> str:
-    """Return imaging studies, one row a modality as the code; `site` is a condition on the study."""
+    """Return imaging studies, one row per modality, which is the code; `site` is a condition on the study."""
     modalities = "CASE WHEN r.modalities IS NULL THEN [NULL] ELSE string_split(r.modalities, '|') END"
     code = f"'modality' AS system, unnest({modalities}) AS code"
     where = [_status("entered-in-error", "cancelled"), site]
@@ -106,7 +106,7 @@ def studies(*, restricted: bool, site: str = "TRUE") -> str:
 
 
 def encounters(*, restricted: bool) -> str:
-    """Return encounters that were begun, their class as the code."""
+    """Return encounters that have started; the class is the code."""
     where = [_status("entered-in-error", "cancelled", "planned")]
     code = "'class' AS system, r.class AS code"
     return _select("encounter", _days("start"), where, restricted=restricted, code=code)

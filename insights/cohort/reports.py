@@ -1,11 +1,11 @@
 """
-Which report belongs to which study, and how that was found.
+Assigns reports to studies, and records by which rule.
 
 1. ``imagingStudy``: the report names the study.
-2. ``accession``: both carry one accession number or one order.
-3. ``day``: one patient, one day, and neither another study nor another report of imaging on it.
+2. ``accession``: both have the same accession number or order.
+3. ``day``: same patient and day, with no other study and no other imaging report on that day.
 
-A report that an earlier rule placed is not inspected by a later one.
+Later rules skip a report that an earlier rule has assigned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The folder of results: counts always, rows about members if they were asked for, and a manifest.
+The folder of results: counts always, rows about members if requested, and a manifest.
 
-Everything is written to a folder beside it, which takes the name when it is whole. Nothing in it depends on when or
-where it was made: the same definition, codes, data and program give the same bytes.
+All files are written to a folder beside it, which is renamed when it is complete. No content depends on the time or
+the machine: the same definition, codes, data and program give the same bytes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FORMATS = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FOR
 @dataclass(frozen=True, slots=True)
 class Rows:
     """
-    How rows leave.
+    The form in which rows are given out.
 
     Attributes
     ----------
     pseudonyms
-        None: with real identities.
+        None for real identities.
     """
 
     format: str
@@ -52,7 +52,7 @@ class ResultFolder:
     Parameters
     ----------
     folder
-        Its name; there must be none yet, unless it is to be overwritten and holds results.
+        Its name; it must not exist yet, unless it holds results and may be overwritten.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
@@ -89,7 +89,7 @@ def funnel_rows(answer: Answer) -> list[dict[str, Any]]:
 
 
 def summary(question: Question, paraphrased: Iterable[str], answer: Answer, notes: Iterable[str], minimum: int) -> str:
-    """Return the results for people."""
+    """Return the results as text for readers."""
     head = "| step | people | cannot be decided | records | undated | uncoded |"
     lines = [
         f"# {question.definition.cohort}",
@@ -112,7 +112,7 @@ def summary(question: Question, paraphrased: Iterable[str], answer: Answer, note
 
 
 def write_counts(folder: Path, answer: Answer, text: str, sql: str) -> None:
-    """Write what may be told of everybody: funnel, summary and the question itself."""
+    """Write the files without rows: funnel, summary and the question itself."""
     with (folder / "funnel.csv").open("w", encoding="utf-8", newline="") as out:
         rows = funnel_rows(answer)
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
@@ -153,7 +153,7 @@ def _type(column: Column, *, identified: bool) -> str:
 
 
 def _leaving(columns: Sequence[Column], row: tuple[Any, ...], pseudonyms: Pseudonyms | None) -> list[Any]:
-    """Return a row as it may leave; the first value is the member that it is about."""
+    """Return a row as it may be given out; the first value is the member whom it describes."""
     person, *values = row
     if pseudonyms is None:
         return [_null(value) for value in values]
@@ -206,7 +206,7 @@ def group(cohort: str, members: Sequence[str], pseudonyms: Pseudonyms | None) ->
 
 
 def anonymity(tables: Tables, people: Extract, minimum: int) -> dict[str, Any]:
-    """Return how many members share sex and age, at least, and how many stand in groups below the minimum."""
+    """Return the size of the smallest group of equal sex and age, and the members in groups below the minimum."""
     (row,) = tables.rows(
         f"SELECT coalesce(min(n), 0), coalesce(sum(n) FILTER (n < {minimum}), 0) FROM "
         f"(SELECT count(*) AS n FROM ({people.query}) GROUP BY sex, least(age, 90))"

@@ -1,4 +1,4 @@
-"""A definition run on collected data: asks, and writes what may leave."""
+"""Runs a definition on collected data, and writes the results that may be given out."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ Opened = Callable[[Path], AbstractContextManager[Tables]]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """
-    How a run is wanted.
+    The options of a run.
 
     Attributes
     ----------
     rows
-        Rows about members, not only counts.
+        Whether to write rows about members, not only counts.
     identified
-        With real ids, UIDs, dates and texts.
+        Whether rows have real ids, UIDs, dates and texts.
     key
-        File with the key of the site; None for the one beside the data.
+        File with the site's key; None for the file beside the data.
     """
 
     out: Path
@@ -100,14 +100,14 @@ def run(file: Path, data: Path, wanted: Wanted, *, opened: Opened = in_duckdb) -
     Parameters
     ----------
     opened
-        Opens the tables of the folder in the engine that answers.
+        Opens the tables of the folder in the engine that answers the question.
 
     Raises
     ------
     CohortError
         The definition is wrong or the data cannot answer it; nothing was written.
     Withheld
-        ``cohort.approval_missing``, ``cohort.too_few``: rows were asked for and may not leave.
+        ``cohort.approval_missing``, ``cohort.too_few``: rows were requested but may not be given out.
     """
     prepared = prepare(file)
     if wanted.rows:
@@ -122,7 +122,7 @@ def run(file: Path, data: Path, wanted: Wanted, *, opened: Opened = in_duckdb) -
         if wanted.rows:
             facts = _write_rows(folder, tables, question, answer, wanted, data)
         write_json(folder / MANIFEST, _manifest(prepared, question, tables, wanted, facts, hashes(folder), answer))
-        if wanted.rows:  # last: what is noted did leave, and what leaves is noted before it has its name
+        if wanted.rows:  # last: only rows that are given out are recorded, and before the folder gets its name
             note(data, _noted(prepared, wanted, facts))
     return text, answer
 
@@ -189,7 +189,7 @@ def _sha256(text: str) -> str:
 
 
 def _noted(prepared: Prepared, wanted: Wanted, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what the audit file says of rows that left: why, how many and where to."""
+    """Return the entry of the audit file about rows that were given out: purpose, number and destination."""
     return {
         "cohort": prepared.definition.cohort,
         "purpose": prepared.definition.purpose,

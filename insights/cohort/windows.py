@@ -1,5 +1,5 @@
 """
-Spans of time in words, and what a partial date is against them.
+Windows of time in words, and the answer for a partial date.
 
 A date as it was written is an interval of days: ``2024-03`` is 1 to 31 March. Inside a window is *yes*, outside *no*,
 across its edge *cannot be decided*.
@@ -42,7 +42,7 @@ def window(words: str, as_of: date) -> Window:
     Parameters
     ----------
     as_of
-        The last day that counts: nothing after it is in any window.
+        The last day that counts: no later day is in any window.
 
     Raises
     ------

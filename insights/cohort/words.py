@@ -1,4 +1,4 @@
-"""A definition in words, so that a physician can tell whether it says what was meant."""
+"""Paraphrases a definition, so that a physician can check whether it means what was intended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 From FHIR to flat tables: reads resources, runs the views, keeps the tables in one DuckDB file.
 
-`fetch` downloads (``$export`` or paging), `files` says which NDJSON files there are, `build` loads them, `store` is the
-folder with the result.
+`fetch` downloads (``$export`` or paging), `files` lists the NDJSON files, `build` loads them, `store` is the folder
+with the result.
 """
 
 from insights.collect.build import Built, build

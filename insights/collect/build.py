@@ -1,9 +1,9 @@
 """
-NDJSON files to tables: a full build, or a refresh of what changed.
+Builds tables from NDJSON files: all of them, or a refresh with the changes.
 
 Each type is read once, into a table of the columns that views read; then each view of the type is run. A refresh
-deletes the rows of changed and deleted resources and inserts those of the changed, in one transaction, and leaves the
-same tables as a full build of the same resources.
+deletes the rows of changed and deleted resources and inserts the rows of changed ones, in one transaction. The tables
+are then the same as after a full build of the same resources.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from insights.views.shape import literal, quoted
 KEY = "getResourceKey()"
 
 Progress = Callable[[str, int], None]
-"""Told the type that was loaded, and the bytes of its files."""
+"""Called with each loaded type and the bytes of its files."""
 
 
 _BOOKS = (
@@ -38,7 +38,7 @@ _BOOKS = (
     "DROP TABLE IF EXISTS _part",
     versions.CREATE,
 )
-"""Progress of a full build: the resources that the tables are made of, and the sums of their hashes."""
+"""Progress of a full build: the resources in the tables, and the sums of their hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Built:
     Attributes
     ----------
     known
-        The state now.
+        The new description of the data.
     changed, deleted
-        Resources by type that were written, and that went.
+        Number of resources written, and deleted, by type.
     resumed
-        Types that a build before the kill had loaded already.
+        Types that the build had loaded before it was killed.
     hashed
         Resources whose versions were hashed for the data version.
     """
@@ -77,14 +77,14 @@ def build(
     progress: Progress = lambda _, __: None,
 ) -> Built:
     """
-    Load files into the store. Idempotent; nothing is visible before it is whole.
+    Load files into the store. Idempotent; readers see nothing before the build is complete.
 
     Parameters
     ----------
     refresh
-        The files hold only what changed, `data.deleted` what went; else they hold everything.
+        The files hold only changed resources, and `data.deleted` the deleted ones; else they hold everything.
     memory_mb
-        What DuckDB may hold.
+        Memory limit of DuckDB.
 
     Raises
     ------
@@ -101,12 +101,12 @@ def build(
 
 def key_of(view: CompiledView) -> str:
     """
-    Return the column of a view that holds the id of its resource, by which its rows are replaced.
+    Return the column of a view with the id of its resource; a refresh replaces rows by it.
 
     Raises
     ------
     CollectError
-        ``collect.no_key``: it has none.
+        ``collect.no_key``: the view has none.
     """
     if view.key is None:
         raise CollectError(
@@ -119,7 +119,7 @@ def key_of(view: CompiledView) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """One build: what is loaded, from where, and where progress goes."""
+    """One build: its resources, their source, and the receiver of progress."""
 
     store: Store
     data: Input
@@ -161,7 +161,7 @@ class _Load:
         return Built(known, _some(changed), {}, tuple(resumed), sum(known.resources.values()))
 
     def _create_empty(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Create the tables of types without files: to have DuckDB plan a view takes longer than to declare it."""
+        """Create the tables of types without files by declaration: DuckDB would take longer to plan the view."""
         types = [kind for kind in self.catalogue.by_resource if not self.data.by_type.get(kind)]
         views = [view for kind in types for view in self.catalogue.by_resource[kind]]
         connection.begin()
@@ -247,10 +247,10 @@ def _refresh_type(  # noqa: PLR0917 -- all are of one type
     views: tuple[CompiledView, ...],
     keys: dict[str, str],
 ) -> tuple[int, int, int]:
-    """Replace the rows of what changed and went, and return how many came, how many went, and how many were there."""
+    """Replace the rows of changed and deleted resources; return the numbers of added, removed and former resources."""
     count = staging.stage(connection, kind, files, views[0].shape)
     connection.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(CAST(? AS VARCHAR[])) AS id", [gone])
-    # What was deleted and came back within one export is in both: it is there.
+    # A resource that was deleted and created again within one export is in both lists: it exists.
     connection.execute(f"DELETE FROM gone WHERE id IN (SELECT id FROM {staging.STAGE})")
     touched = f"(SELECT id FROM {staging.STAGE} UNION ALL SELECT id FROM gone)"
     for view in views:

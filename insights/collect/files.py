@@ -1,5 +1,5 @@
 """
-Which NDJSON files a folder holds, of which types, and which resources they say are deleted.
+Lists the NDJSON files of a folder by type, and the resources that the files report as deleted.
 
 Source: FHIR Bulk Data Access 2.0 (https://hl7.org/fhir/uv/bulkdata/export.html), output, deleted and error files.
 """
@@ -33,9 +33,9 @@ class Input:
     by_type
         NDJSON files by type of resource, sorted.
     deleted
-        Resources that are gone, as (type, id).
+        Deleted resources, as (type, id).
     time
-        Transaction time of the export, as it stated; None if it did not.
+        Transaction time that the export states; None if it states none.
     """
 
     by_type: dict[str, tuple[Path, ...]]
@@ -61,8 +61,8 @@ def read_folder(folder: Path) -> Input:
     Raises
     ------
     CollectError
-        ``collect.no_folder``, ``collect.no_files``; ``collect.incomplete`` when the manifest names files that are not
-        there, or errors.
+        ``collect.no_folder``, ``collect.no_files``; ``collect.incomplete`` when the manifest names missing
+        files, or errors.
     DataError
         ``data.malformed`` when the manifest or a deletion is not readable.
     """

@@ -1,4 +1,4 @@
-"""One type's files as a table of the columns that views read, each resource once."""
+"""Reads the files of one type into a table of the columns that views read, each resource once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stage(connection: duckdb.DuckDBPyConnection, kind: str, files: tuple[Path, .
     """
     Read files into the table `STAGE` and return the number of resources.
 
-    Of several versions of one resource the latest wins.
+    If a resource has several versions, the latest wins.
 
     Raises
     ------
@@ -56,9 +56,9 @@ def stage(connection: duckdb.DuckDBPyConnection, kind: str, files: tuple[Path, .
 
 def versions(kind: str) -> str:
     """
-    Return the query of what the stage holds: type, id, version, updated.
+    Return the query of the resources in the stage: type, id, version, updated.
 
-    Without ``meta.versionId`` the version is the time of the last update, else a hash of what views read.
+    Without ``meta.versionId``, the version is the time of the last update, else a hash of the elements that views read.
     """
     version = "coalesce(s.meta.versionId, s.meta.lastUpdated, 'sha256:' || sha256(CAST(s AS VARCHAR)))"
     return (
@@ -67,7 +67,7 @@ def versions(kind: str) -> str:
 
 
 def add_identity(shape: Shape) -> None:
-    """Note that type, id, version and time of a resource are read, whatever its views read."""
+    """Add type, id, version and time of a resource to the shape, whatever its views read."""
     shape.use("resourceType", "code", many=False)
     shape.use("id", "id", many=False)
     meta = shape.use("meta", "Meta", many=False)
@@ -89,7 +89,7 @@ def _latest_only(connection: duckdb.DuckDBPyConnection) -> None:
 def _fault(
     connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...], where: str, what: str, code: str
 ) -> DataError:
-    """Name the first file that has the fault."""
+    """Return an error that names the first file with the fault."""
     for file in files:
         only = Shape("Resource")
         only.use("id", "id", many=False)

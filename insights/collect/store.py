@@ -1,8 +1,8 @@
 """
 The folder of collected data: one DuckDB file with a table per view, and a description of the data.
 
-The folder is readable by its owner only. A full build goes to a file of its own and takes the place of the former when
-it is whole; a refresh is one transaction. So whatever is read is either the former state or the new one.
+The folder is readable by its owner only. A full build writes a separate file, which replaces the previous one
+when it is complete; a refresh is one transaction. So a reader sees either the former state or the new one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
 FORMAT = 4
-"""Of the file; another number means to collect again."""
+"""Format of the file; data with another number must be collected again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Collected:
     Attributes
     ----------
     data_version
-        One hash of which resources are there, in which versions: `insights.collect.versions`.
+        One hash of all resources and their versions: `insights.collect.versions`.
     data_time
         Until when the data is complete: transaction time of the export, else the latest ``meta.lastUpdated``.
     views
@@ -69,7 +69,7 @@ class Store:
     Parameters
     ----------
     folder
-        Made if missing, with mode 0700.
+        Created if missing, with mode 0700.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +92,7 @@ class Store:
 
     def prepare(self) -> None:
         """
-        Make the folder, and close it to others; idempotent.
+        Create the folder, accessible by its owner only; idempotent.
 
         Raises
         ------
@@ -171,12 +171,12 @@ class Store:
     @contextmanager
     def reading(self, catalogue: Catalogue | None = None, *, memory_mb: int = 700) -> Iterator[Reading]:
         """
-        Open the tables to ask them.
+        Open the tables for queries.
 
         Parameters
         ----------
         catalogue
-            The views that are expected; more may be there.
+            The expected views; the data may have more.
 
         Raises
         ------
@@ -244,7 +244,7 @@ def parse_collected(text: str, place: object) -> Collected:
 
 def check_views(collected: Collected, catalogue: Catalogue, place: object) -> None:
     """
-    Check that the tables of all views of a catalogue are there, as these define them; more may be there.
+    Check that the tables of all views of a catalogue exist as the views define them; there may be more.
 
     Raises
     ------

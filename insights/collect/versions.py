@@ -1,9 +1,9 @@
 """
-The data version: one hash of which resources are there, in which versions.
+The data version: one hash of all resources and their versions.
 
-It is made of sums that a refresh corrects: the hashes of removed resources are subtracted, new ones are added, and
-nothing else is read. A sum of hashes tells any two sets of data apart that come about by themselves; it is no proof
-against an author who may choose ids and versions freely, because such an author can change the tables too.
+It is computed from sums that a refresh corrects: it subtracts the hashes of removed resources, adds those of new ones,
+and reads nothing else. A sum of hashes distinguishes any two sets of data that arise without intent; it does not
+protect against an author who may choose ids and versions freely, but such an author can also change the tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CREATE = f"CREATE TABLE IF NOT EXISTS {SUMS} (type VARCHAR, resources BIGINT, {_
 
 
 def line(kind: str, identity: str = "id", version: str = "version") -> str:
-    """Return what is hashed of a resource, ``type/id/version``, as SQL of each engine."""
+    """Return the hashed text of a resource, ``type/id/version``, as SQL for both engines."""
     return f"concat({kind}, '/', {identity}, '/', {version})"
 
 
@@ -33,7 +33,7 @@ def add(relation: str, *, sign: int = 1) -> str:
     """
     Return the statement that adds rows of a relation with type, id and version to the sums, or subtracts them.
 
-    The rows that it adds are part of the sums once `SETTLE` has run.
+    The added rows become part of the sums when `SETTLE` runs.
     """
     lanes = ", ".join(
         f"{sign} * sum(CAST('0x' || hash[{16 * lane + 1}:{16 * lane + 16}] AS UBIGINT))" for lane in range(LANES)
@@ -54,7 +54,7 @@ SETTLE = (
     f"INSERT INTO {SUMS} SELECT * FROM settled",
     "DROP TABLE settled",
 )
-"""One row per type again; a type of which nothing is there has none."""
+"""Merges the rows to one per type; a type without resources has none."""
 
 READ = f"SELECT type, resources, {', '.join(_COLUMNS)} FROM {SUMS}"
 

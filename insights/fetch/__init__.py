@@ -1,7 +1,7 @@
 """
-FHIR resources from a service to NDJSON files: by ``$export``, else by paging.
+Downloads FHIR resources from a service to NDJSON files: by ``$export``, else by paging.
 
-Both write into one folder, in steps that a kill does not undo; then it is read like any folder of an export.
+Both write into one folder, in steps that a kill does not undo; the folder is then read like any export.
 
-`insights.fetch.service` alone needs no DuckDB.
+Importing only `insights.fetch.service` needs no DuckDB.
 """

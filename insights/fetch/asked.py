@@ -1,8 +1,8 @@
 """
-Whether a resource is one that was asked for.
+Checks that a resource matches the search that returned it.
 
-A FHIR service may ignore a search parameter that it does not know, and answers with everything then: records of other
-patients. ``Prefer: handling=strict`` asks it not to, and not every service obeys. Source: FHIR R4 search.html#errors.
+A FHIR service may ignore an unknown search parameter; its answer then includes records of other patients.
+``Prefer: handling=strict`` forbids this, but not every service obeys. Source: FHIR R4 search.html#errors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_histor
 
 def is_asked_for(resource: Mapping[str, Any], parameter: str, values: Collection[str]) -> bool:
     """
-    Return whether a search by a parameter finds a resource. Pure.
+    Return whether a resource matches a search by a parameter. Pure.
 
     Parameters
     ----------

@@ -24,12 +24,12 @@ _LONGEST_PAUSE = 120.0
 
 async def export(service: FhirService, progress: Progress, folder: Path) -> dict[str, Any] | None:
     """
-    Export into a folder, and return the manifest as it stands there; None if the service does not offer it.
+    Export into a folder and return the manifest in it; None if the service does not offer ``$export``.
 
     Raises
     ------
     CollectError
-        ``collect.export``: the service gave the export up; ``collect.foreign_link``.
+        ``collect.export``: the service aborted the export; ``collect.foreign_link``.
     Unavailable
         ``collect.unavailable``; a repeat continues.
     """
@@ -72,7 +72,7 @@ async def _finished(service: FhirService, progress: Progress, folder: Path) -> d
                 manifest = None
             if isinstance(manifest, dict):
                 return manifest
-        progress.status_url = None  # the next run begins a new one
+        progress.status_url = None  # the next run starts a new export
         progress.save(folder)
         raise CollectError(
             f"the service gave the export up ({answer.status_code})",
@@ -82,7 +82,7 @@ async def _finished(service: FhirService, progress: Progress, folder: Path) -> d
 
 
 async def _download(service: FhirService, manifest: dict[str, Any], part: str, folder: Path) -> list[dict[str, str]]:
-    """Download the files of a part; they are named by type and number here."""
+    """Download the files of a part, and name them by type and number."""
     listed = manifest[part] if isinstance(manifest[part], list) else []
     token = bool(manifest.get("requiresAccessToken"))
     kept = []

@@ -1,4 +1,4 @@
-"""A download, however the service offers it, as a folder that is read like any export."""
+"""Downloads resources, by whichever way the service offers, into a folder that is read like any export."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ async def fetch(
     Parameters
     ----------
     since
-        Only what changed from then on; None for everything.
+        Only resources changed since then; None for all.
     known
-        Ids by type that were there before: deleted ones are found by listing, if the service does not report them.
+        Former ids by type: a listing finds the deleted ones if the service does not report them.
     paging
-        Do not try ``$export``.
+        Whether to page without trying ``$export``.
 
     Raises
     ------
     CollectError, DataError
-        The service refuses, or what it gave is not readable.
+        The service refuses, or its answer cannot be read.
     Unavailable
         ``collect.unavailable``; repeat.
     """
@@ -104,13 +104,13 @@ async def fetch(
 
 
 def forget(folder: Path) -> None:
-    """Delete a download that has been loaded."""
+    """Delete a download after it was loaded."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _offered(service: FhirService) -> tuple[set[str], str]:
     """
-    Return the types that the service has, and its time.
+    Return the resource types of the service, and its time.
 
     Source: FHIR R4 CapabilityStatement.rest.resource.
     """
@@ -134,7 +134,7 @@ async def _offered(service: FhirService) -> tuple[set[str], str]:
 
 
 def time_of(answer: httpx.Response) -> str:
-    """Return the time of the service, as its answer says; ours if it does not."""
+    """Return the time of the service from its answer; our own time if the answer has none."""
     try:
         at = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):

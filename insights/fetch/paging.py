@@ -1,8 +1,8 @@
 """
-Searches page by page, where there is no ``$export``.
+Searches page by page if there is no ``$export``.
 
-Pages of one type are read one after the other, several types at once. After each page the state is written down, so a
-repeat continues behind the last whole page. Source: FHIR R4 search.html, paging and ``_lastUpdated``.
+Pages of one type are read one after the other, several types at once. The state is saved after each page, so a
+repeat continues after the last complete page. Source: FHIR R4 search.html, paging and ``_lastUpdated``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def page_all(service: FhirService, progress: Progress, folder: Path, told:
         async with asyncio.TaskGroup() as group:
             for kind in progress.types:
                 group.create_task(one(kind))
-    except ExceptionGroup as problems:  # the others were cancelled; their last whole page is written down
+    except ExceptionGroup as problems:  # the others were cancelled; their last complete page is saved
         raise problems.exceptions[0] from None
 
 
@@ -63,7 +63,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
     first = f"/{kind}?_count={PAGE}{since}"
     part = folder / f"{kind}.ndjson.part"
     with part.open("ab") as out:
-        out.truncate(state.size)  # of a page that a kill cut short
+        out.truncate(state.size)  # cut off a page that a kill interrupted
         out.seek(state.size)
         link: str | None = state.following or first
         passed = Passed()
@@ -84,7 +84,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
 
 
 async def list_ids(service: FhirService, progress: Progress, kind: str) -> frozenset[str]:
-    """Return the ids of all resources of a type that are there now."""
+    """Return the ids of all resources of a type that exist now."""
     ids: set[str] = set()
     async for resources in pages(service, f"/{kind}?_elements=id&_count={IDS}", kind):
         ids |= {str(resource["id"]) for resource in resources if "id" in resource}
@@ -94,12 +94,12 @@ async def list_ids(service: FhirService, progress: Progress, kind: str) -> froze
 
 async def pages(service: FhirService, first: str, kind: str, *, by: str = "") -> AsyncIterator[list[dict[str, Any]]]:
     """
-    Iterate over the pages of a search: the resources of each.
+    Iterate over the pages of a search; yield the resources of each page.
 
     Parameters
     ----------
     by
-        The parameter that the search is by: status 400 means that the service does not know it.
+        The parameter of the search: status 400 means that the service does not know it.
 
     Raises
     ------
@@ -140,7 +140,7 @@ async def _total(service: FhirService, path: str) -> int | None:
 
 def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
     """
-    Check that the service inspected ``_lastUpdated``: one that ignores it answers with everything.
+    Check that the service applied ``_lastUpdated``: a service that ignores it returns all resources.
 
     Raises
     ------

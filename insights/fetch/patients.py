@@ -21,14 +21,14 @@ from sync.model.batches import batched
 Resource = dict[str, Any]
 
 CHANGING = ("Condition", "DiagnosticReport", "ImagingStudy", "Observation", "Procedure", "Specimen")
-"""Types that a match is made of: a change of one of them may be an outcome."""
+"""Types that a match uses: a change of one of them may be an outcome."""
 
 OF_PATIENT = (*CHANGING, "Consent", "ServiceRequest")
 IDS = 50
-"""Ids in one search; a URL stays far below what gateways take."""
+"""Ids per search; a URL stays far below the limits of gateways."""
 
 _HOPS = 8
-"""Merges of merges that are followed, as a cohort does."""
+"""Maximum length of a chain of merges, as in a cohort."""
 
 
 async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ async def fetch_patients(
     service: FhirService, patients: Iterable[str], folder: Path, time: str
 ) -> tuple[Input, frozenset[str]]:
     """
-    Download all that a match of these patients needs, as NDJSON files; return them, and the ids of all linked Patients.
+    Download all resources that a match of these patients needs as NDJSON files; return the files and all linked ids.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ async def fetch_patients(
 
 async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
     """
-    Return all that a search finds, page by page. A service may ignore parameters: check what must hold.
+    Return the results of all pages of a search. A service may ignore parameters: callers must check the results.
 
     Raises
     ------
@@ -103,7 +103,7 @@ async def search_by(
     service: FhirService, kind: str, parameter: str, values: Iterable[str], more: str = ""
 ) -> dict[str, Resource]:
     """
-    Return what searches by several values of one parameter find, by id; `IDS` values are in one search.
+    Return the results of searches by several values of one parameter, by id; each search has up to `IDS` values.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ async def search_by(
 
 
 async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Resource]:
-    """Return Patients and all that they are linked to, or that are linked to them."""
+    """Return Patients and all Patients linked to or from them."""
     people: dict[str, Resource] = {}
     asked: set[str] = set()
     pending = set(patients)
@@ -144,7 +144,7 @@ async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Re
 
 
 def _ids(references: Sequence[Any], kind: str) -> list[str]:
-    """Return the ids of references to a type; others, and absolute ones, are passed over."""
+    """Return the ids of references to a type; other and absolute references are skipped."""
     texts = [str((reference or {}).get("reference") or "") for reference in references]
     return [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
 
@@ -160,5 +160,5 @@ def _written(by_type: dict[str, dict[str, Resource]], folder: Path, time: str) -
 
 
 def batches(values: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Iterate over ids or references, each once and in order, in groups that are asked for at once."""
+    """Iterate over ids or references, without duplicates and in order, in groups for one search each."""
     return batched(sorted(set(values)), IDS)

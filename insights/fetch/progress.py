@@ -12,20 +12,20 @@ from pathlib import Path
 STATE = "state.json"
 
 OnProgress = Callable[[str, int, int | None], None]
-"""Told of a type how many resources are there, and how many there will be."""
+"""Called with a type, its number of downloaded resources, and the expected total."""
 
 
 @dataclass(slots=True)
 class TypeState:
     """
-    How far the pages of a type are read.
+    Progress of reading the pages of a type.
 
     Attributes
     ----------
     following
         Link to the next page; None before the first.
     size
-        Bytes of the file that belong to the pages read: whatever is behind them is cut off.
+        Bytes of the file that belong to complete pages: the rest is cut off.
     """
 
     following: str | None = None
@@ -42,9 +42,9 @@ class Progress:
     Attributes
     ----------
     base, since, types
-        What is asked for; a download of something else begins again.
+        The request; a download for another request starts again.
     time
-        Of the service when it began.
+        Time of the service at the start.
     mode
         ``export`` or ``paging``; empty before it is known.
     status_url
@@ -65,7 +65,7 @@ class Progress:
         return (self.listed if listing else self.pages).setdefault(kind, TypeState())
 
     def save(self, folder: Path) -> None:
-        """Write it down; a reader sees the former or the new one."""
+        """Save the state; a reader sees the former or the new one."""
         temporary = folder / f"{STATE}.new"
         temporary.write_text(json.dumps(asdict(self)), "utf-8")
         os.replace(temporary, folder / STATE)  # noqa: PTH105 -- the step that counts

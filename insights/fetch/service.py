@@ -1,4 +1,4 @@
-"""How a FHIR service is asked: with the sync's client, patiently, and with its failures as ours."""
+"""Requests to a FHIR service with the sync's client: with retries, and with its failures as our errors."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class FhirService:
     Parameters
     ----------
     tokens
-        Returns a bearer token; None where none are wanted.
+        Returns a bearer token; None if the service needs none.
     sleep
-        Waits that many seconds; tests do not wait.
+        Waits for a number of seconds; tests replace it.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class FhirService:
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """
-        Ask for a path below the base, again after a while where that may help.
+        Request a path below the base URL, with delayed retries where they may help.
 
         A service that has not answered yet may be at another address: then the failure is raised at once.
 
         Raises
         ------
         Unavailable
-            ``collect.unavailable``; what was downloaded stays.
+            ``collect.unavailable``; downloaded files stay.
         """
         asked = {"Accept": FHIR_JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
         for attempt in range(1, _ATTEMPTS + 1):
@@ -107,7 +107,7 @@ class FhirService:
             raise Unavailable(f"the FHIR service: {problem}", code="collect.unavailable") from None
 
     def below(self, url: str) -> str | None:
-        """Return the path of a URL below the base; None if it leads elsewhere, where no token goes."""
+        """Return the path of a URL below the base; None for any other URL, which must get no token."""
         if not url.startswith(("http://", "https://")):
             return "/" + url.lstrip("/")
         target, home = urlsplit(url), urlsplit(self.base)
@@ -164,7 +164,7 @@ async def connected(
     base_url: str, *, transport: httpx.AsyncBaseTransport | None = None, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[FhirService]:
     """
-    Connect to a FHIR service. One of Azure gets tokens of the identity that is signed in, others none.
+    Connect to a FHIR service. A service of Azure gets tokens of the signed-in identity, others get none.
 
     Raises
     ------

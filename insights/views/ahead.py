@@ -1,4 +1,4 @@
-"""Compiles the shipped views ahead: ``python -m insights.views.ahead`` writes ``compiled.json``."""
+"""Compiles the shipped views in advance: ``python -m insights.views.ahead`` writes ``compiled.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from insights.views.catalogue import COMPILED, Catalogue, fingerprint
 
 
 def compiled_text() -> str:
-    """Return what ``compiled.json`` has to hold."""
+    """Return the required content of ``compiled.json``."""
     catalogue = Catalogue.shipped()
     views = catalogue.compile()
     shapes: dict[str, Any] = {view.resource: view.shape.as_json() for view in views.values()}

@@ -1,8 +1,8 @@
 """
-The views that are shipped, and how those over one type of resource are read together.
+The shipped views; all views of one resource type are read together.
 
-The shipped views are compiled ahead into ``compiled.json``: ``python -m insights.views.ahead`` writes it, and tests
-compare it. A command then starts without the models of FHIR. A file that is not of these views is not used.
+The shipped views are compiled in advance: ``python -m insights.views.ahead`` writes ``compiled.json``, and tests
+compare it. Commands then start without the models of FHIR. If the file belongs to other views, it is not used.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def shipped_views() -> tuple[ViewDefinition, ...]:
 @dataclass(frozen=True)
 class Catalogue:
     """
-    Views that are run together: one read of each type's files serves all its views.
+    Views that run together: the files of each type are read once for all its views.
 
     Parameters
     ----------
     definitions
         With unique names.
     compiled
-        The same, compiled; None to compile them when they are needed.
+        The same views, compiled; None to compile them on first use.
     """
 
     definitions: tuple[ViewDefinition, ...]
@@ -46,7 +46,7 @@ class Catalogue:
 
     @classmethod
     def shipped(cls, more: Iterable[ViewDefinition] = ()) -> Catalogue:
-        """Return the shipped views, and more that replace those of the same name; without more the same catalogue."""
+        """Return the shipped views and further ones, which replace those of the same name; cached if there are none."""
         shipped, others = _shipped(), tuple(more)
         if not others:
             return shipped
@@ -54,7 +54,7 @@ class Catalogue:
         return cls(tuple(by_name[name] for name in sorted(by_name)))
 
     def only(self, names: Collection[str]) -> Catalogue:
-        """Return some of the views, compiled as they are here."""
+        """Return some of the views, as compiled here."""
         chosen = tuple(view for view in self.definitions if view.name in names)
         return Catalogue(chosen, {view.name: self.views[view.name] for view in chosen})
 
@@ -75,7 +75,7 @@ class Catalogue:
 
     def compile(self) -> dict[str, CompiledView]:
         """
-        Compile the views, whatever was compiled ahead.
+        Compile the views, ignoring ``compiled.json``.
 
         Raises
         ------
@@ -109,7 +109,7 @@ COMPILED = Path(__file__).with_name("compiled.json")
 
 
 def fingerprint(definitions: Iterable[ViewDefinition]) -> str:
-    """Return what tells the definitions that were compiled ahead from others."""
+    """Return a fingerprint of the definitions, which tells whether ``compiled.json`` belongs to them."""
     return _sha256([view.model_dump(mode="json") for view in definitions])
 
 
@@ -118,7 +118,7 @@ def _sha256(value: object) -> str:
 
 
 def _ahead(definitions: tuple[ViewDefinition, ...]) -> dict[str, CompiledView] | None:
-    """Return the views as they were compiled ahead; None for other views."""
+    """Return the views from ``compiled.json``; None if it belongs to other views."""
     if not COMPILED.exists():
         return None
     stored = json.loads(COMPILED.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""A ViewDefinition to one SELECT, and the shape of what it reads."""
+"""Compiles a ViewDefinition to one SELECT and the shape of the elements that it reads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CompiledView:
     columns
         Of the table, in order.
     shape
-        What a relation must hold for `select` to read it; shared by all views that were compiled into it.
+        Required columns of a relation that `select` reads; shared by all views that were compiled with it.
     key
         Column with the id of the resource (path ``getResourceKey()``); None if there is none.
     """
@@ -51,12 +51,12 @@ class CompiledView:
 
     @classmethod
     def from_json(cls, name: str, raw: dict[str, Any], shape: Shape) -> CompiledView:
-        """Return what `as_json` was made of."""
+        """Return the view from the result of `as_json`."""
         columns = tuple(OutputColumn(**column) for column in raw["columns"])
         return cls(name, raw["resource"], columns, shape, raw["key"], raw["sql"])
 
     def declared(self) -> str:
-        """Return names and types of the columns, as a table is created with them; those of `select`."""
+        """Return names and types of the columns of `select`, in the form of CREATE TABLE."""
         return ", ".join(f"{quoted(column.name)} {column.sql_type}" for column in self.columns)
 
     def select(self, source: str) -> str:
@@ -72,7 +72,7 @@ class CompiledView:
 
 
 def recursive_names(view: ViewDefinition) -> frozenset[str]:
-    """Return the elements that the repeats of a view descend into."""
+    """Return the elements into which the repeats of a view descend."""
 
     def of(selects: Iterable[Select]) -> Iterable[str]:
         for select in selects:
@@ -104,14 +104,14 @@ def compile_view(
     Parameters
     ----------
     shape
-        Of other views over the same type, to be read together; it grows by what this view reads.
+        Shape of other views over the same type, to be read together; this view adds its elements to it.
     recursive
-        Elements that those other views repeat over.
+        Elements over which those other views repeat.
 
     Raises
     ------
     ViewError
-        Naming what is wrong or not supported; nothing is compiled partly.
+        Names the part that is wrong or not supported; no view is compiled partly.
     """
     shape = shape if shape is not None else Shape(view.resource)
     paths = Paths({constant.name: constant for constant in view.constant}, recursive | recursive_names(view))
@@ -133,14 +133,14 @@ def compile_view(
 
 
 def _key(view: ViewDefinition) -> str | None:
-    """Return the column with the resource's id; it stands in a select that does not iterate."""
+    """Return the column with the resource's id; it must be in a select that does not iterate."""
     plain = (select for select in view.select if not (select.for_each or select.for_each_or_null or select.repeat))
     names = (column.name for select in plain for column in select.column if column.path == "getResourceKey()")
     return next(names, None)
 
 
 def structure(shape: Shape) -> object:
-    """Return the structure of an element as DuckDB's ``from_json`` takes it."""
+    """Return the structure of an element in the form that DuckDB's ``from_json`` takes."""
     parts = {name: _part(part) for name, part in sorted(shape.parts.items())}
     return parts or "JSON"
 

@@ -32,11 +32,11 @@ class Column(_Part):
     path
         FHIRPath from the focus of its select.
     type
-        FHIR type of the values; None leaves it to the compiler.
+        FHIR type of the values; None lets the compiler infer it.
     collection
         True: the column holds a list. Otherwise more than one value is an error.
     description
-        For people; it becomes the documentation of the table.
+        Text for readers; it becomes the documentation of the column.
     """
 
     name: StrictStr = Field(pattern=_NAME)

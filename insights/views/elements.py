@@ -1,7 +1,7 @@
 """
-Which elements FHIR R4 types have, of which type, and how often: read from the models of ``fhir.resources``.
+The elements of FHIR R4 types with type and cardinality, read from the models of ``fhir.resources``.
 
-`fhir.resources` holds R4B. For the types that the shipped views read R4B and R4 differ in no element that they use.
+`fhir.resources` contains R4B. In the elements that the shipped views use, R4B and R4 do not differ.
 """
 
 from __future__ import annotations

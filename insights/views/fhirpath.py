@@ -1,5 +1,5 @@
 """
-The FHIRPath subset of SQL on FHIR, parsed.
+Parses the FHIRPath subset of SQL on FHIR.
 
 A Pratt parser over a small lexer: expressions are a few dozen characters long, and every construct outside the subset
 is refused by name, which a general grammar cannot do. Source: FHIRPath 2.0.0 (http://hl7.org/fhirpath/N1/), grammar.
@@ -16,7 +16,7 @@ from insights.errors import ViewError
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value in the text; `kind` is string, integer, decimal, boolean, date, dateTime, time or empty."""
+    """A literal; `kind` is string, integer, decimal, boolean, date, dateTime, time or empty."""
 
     kind: str
     text: str
@@ -201,7 +201,7 @@ class _Parser:
             arguments.append(self.expression(0))
         return Call(base, token, tuple(arguments))
 
-    def _term(self) -> Expression:  # noqa: PLR0911 -- one return a kind of token
+    def _term(self) -> Expression:  # noqa: PLR0911 -- one return per kind of token
         kind, token, at = self._take()
         if kind == "string":
             return Literal("string", _unescape(token))

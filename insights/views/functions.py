@@ -1,4 +1,4 @@
-"""FHIRPath functions to SQL: those that SQL on FHIR requires, and refusal by name of all others."""
+"""Compiles the FHIRPath functions that SQL on FHIR requires to SQL, and refuses all others by name."""
 
 from __future__ import annotations
 
@@ -168,4 +168,4 @@ _FUNCTIONS: dict[str, tuple[int, int, Callable[[Compiler, Value, Arguments, Scop
     "ofType": (1, 1, _of_type),
     "where": (1, 1, _where),
 }
-"""Name, least and most arguments, and what it becomes."""
+"""Name, minimum and maximum number of arguments, and the compiling function."""

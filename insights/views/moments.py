@@ -1,5 +1,5 @@
 """
-FHIR dates and times in SQL, as they were written: comparison and boundaries under unequal precision.
+Compares FHIR dates and times of unequal precision in SQL, and computes their boundaries.
 
 ``2024-03`` against ``2024-03-15`` is neither equal nor unequal: SQL's NULL, FHIRPath's empty. Source: FHIRPath 2.0.0,
 6.1 equality and 6.2 comparison; lowBoundary and highBoundary as SQL on FHIR defines them.
@@ -8,7 +8,7 @@ FHIR dates and times in SQL, as they were written: comparison and boundaries und
 from __future__ import annotations
 
 _DAY = 10
-"""Characters of a date; what is longer has a time."""
+"""Characters of a date; a longer value has a time."""
 
 
 def _timestamp(sql: str) -> str:
@@ -40,7 +40,7 @@ def compare(operator: str, left: str, right: str, kind: str) -> str:
 
 
 def low_boundary(sql: str, kind: str) -> str:
-    """Return the earliest moment that a value can stand for."""
+    """Return the earliest time that a value can mean."""
     if kind == "time":
         return _time(sql, "00", "000")
     day = f"CASE length({sql}) WHEN 4 THEN {sql} || '-01-01' WHEN 7 THEN {sql} || '-01' ELSE left({sql}, 10) END"
@@ -48,7 +48,7 @@ def low_boundary(sql: str, kind: str) -> str:
 
 
 def high_boundary(sql: str, kind: str) -> str:
-    """Return the latest moment that a value can stand for."""
+    """Return the latest time that a value can mean."""
     if kind == "time":
         return _time(sql, "59", "999")
     last = f"strftime(last_day(try_cast({sql} || '-01' AS DATE)), '%Y-%m-%d')"

@@ -1,5 +1,5 @@
 """
-FHIRPath operators to SQL. FHIRPath's empty is SQL's NULL, so three-valued logic carries over.
+Compiles FHIRPath operators to SQL. FHIRPath's empty is SQL's NULL, so three-valued logic carries over.
 
 Source: FHIRPath 2.0.0, section 6.
 """

@@ -1,4 +1,4 @@
-"""FHIRPath expressions to DuckDB SQL, typed by FHIR's own definitions of its elements."""
+"""Compiles FHIRPath expressions to DuckDB SQL, typed by FHIR's own element definitions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Paths:
     constants
         Of the view, by name.
     recursive
-        Names of elements that some `repeat` descends into. They are read as JSON text and typed where they are used,
-        for a type that contains itself has no finite SQL type.
+        Names of elements into which a `repeat` descends. They are read as JSON text and typed at each use, because a
+        type that contains itself has no finite SQL type.
     """
 
     constants: Mapping[str, Constant]
@@ -42,15 +42,15 @@ class Paths:
         Raises
         ------
         ViewError
-            Naming what is wrong or not supported.
+            Names the part that is wrong or not supported.
         """
         return replace(self.value(fhirpath.parse(path), scope), text=path)
 
     def fresh(self) -> str:
-        """Return a name for a lambda's parameter that no other has."""
+        """Return a unique name for a lambda's parameter."""
         return f"x{next(self._numbers)}"
 
-    def value(self, expression: Expression, scope: Scope) -> Value:  # noqa: PLR0911 -- one return a construct
+    def value(self, expression: Expression, scope: Scope) -> Value:  # noqa: PLR0911 -- one return per construct
         """Compile a parsed expression."""
         match expression:
             case This():
@@ -110,7 +110,7 @@ class Paths:
         return value if value.type == kind else Value("NULL", "empty", text=value.text)
 
     def exists(self, value: Value) -> str:
-        """Return whether there is any, as SQL."""
+        """Return whether a value has any element, as SQL."""
         if value.root:
             return f"coalesce({value.sql}, FALSE)"
         if value.choice:
@@ -146,7 +146,7 @@ class Paths:
         return self._present(f"flatten({spread})" if many else spread)
 
     def _present(self, sql: str) -> str:
-        """Leave out nulls: of absent elements, and of those that stand for an extension's primitive."""
+        """Leave out nulls of absent elements, and those in place of primitives that only have an extension."""
         item = self.fresh()
         return f"list_filter({sql}, lambda {item}: {item} IS NOT NULL)"
 
@@ -174,7 +174,7 @@ class Paths:
 
 
 def placeholder(kind: str) -> str:
-    """Stand for the structure of a recursive type until all paths of the view are compiled."""
+    """Return a placeholder for the structure of a recursive type until all paths of the view are compiled."""
     return f"'\x01structure:{kind}\x01'"
 
 
@@ -196,7 +196,7 @@ def constant_value(constant: Constant) -> Value:
     Raises
     ------
     ViewError
-        ``view.invalid``: its type is none that a constant may have, or its value is of another.
+        ``view.invalid``: a constant may not have this type, or its value is of another type.
     """
     kind, value = constant.type, constant.value
     fits = {

@@ -1,4 +1,4 @@
-"""NDJSON files as relations of a shape, and DuckDB's errors as ours."""
+"""Reads NDJSON files as relations of a shape, and translates DuckDB's errors into ours."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def connect(
     database: Path | None = None, *, memory_mb: int = 700, spill: Path | None = None, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """
-    Open DuckDB without network, extensions or a file of its own settings.
+    Open DuckDB without network, extensions or a settings file.
 
     Parameters
     ----------
     database
         File; None for a database in memory.
     memory_mb
-        What DuckDB may hold before it spills.
+        Memory that DuckDB may use before it spills.
     spill
         Folder to spill to; None forbids it.
     read_only
@@ -53,7 +53,7 @@ def connect(
 
 def ndjson(files: Sequence[Path], shape: Shape, *, extra: Sequence[str] = ()) -> str:
     """
-    Return a relation of the resources in files, of the shape's columns only.
+    Return a relation of the resources in files, with only the shape's columns.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def ndjson(files: Sequence[Path], shape: Shape, *, extra: Sequence[str] = ()) ->
 
 
 def view_error(problem: duckdb.Error, name: str) -> InsightsError:
-    """Return our error for one of DuckDB's, without values of the data."""
+    """Return our error for an error of DuckDB, without values of the data."""
     text = str(problem)
     raised = _RAISED.search(text)
     if raised and raised.group(1) == MANY_VALUES:
@@ -87,7 +87,7 @@ def view_error(problem: duckdb.Error, name: str) -> InsightsError:
     if "maximum_object_size" in text:
         where = f"{path}:{_first(path, lambda text: len(text) > MAX_OBJECT_BYTES) or '?'}"
         return DataError(f"{where}: a resource exceeds {MAX_OBJECT_BYTES >> 20} MB", code="data.too_large")
-    # DuckDB counts the lines before a torn one wrongly, those before a wrong value rightly.
+    # DuckDB's line number is wrong for a truncated line, and right for a wrong value.
     number = _first(path, lambda text: not _is_object(text)) or (line.group(1) if line else "?")
     return DataError(f"{path}:{number}: not a FHIR resource on one line", code="data.malformed")
 

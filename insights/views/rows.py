@@ -1,8 +1,8 @@
 """
-Selects of a view as one SQL expression: the list of rows that a resource yields.
+Compiles the selects of a view to one SQL expression: the list of rows of a resource.
 
-Iterations are list functions with lambdas instead of lateral joins: they stream, nest without bound, and read the
-same in DuckDB and, transpiled, in Spark.
+Iterations are list functions with lambdas instead of lateral joins: they stream, nest to any depth, and work
+in DuckDB and, transpiled, in Spark.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from insights.views.shape import Shape, literal, sql_type
 from insights.views.values import TOO_DEEP, Value, family, listed, one, primitive
 
 MAX_DEPTH = 12
-"""Levels that a repeat descends; deeper data is an error when the view runs, never a shorter table."""
+"""Maximum depth of a repeat; deeper data is an error when the view runs, never a shorter table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class OutputColumn:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one focus: `fields` when there is exactly one, else `sql`, a list of structs."""
+    """Rows of one focus: `fields` if there is exactly one row, else `sql`, a list of structs."""
 
     columns: tuple[OutputColumn, ...]
     fields: Mapping[str, str] | None = None
@@ -53,12 +53,12 @@ def struct(fields: Mapping[str, str]) -> str:
 
 def select_rows(paths: Paths, select: Select, scope: Scope) -> Rows:
     """
-    Compile one select with all below it.
+    Compile one select with all nested selects.
 
     Raises
     ------
     ViewError
-        Whatever is wrong with it.
+        The select is wrong or not supported.
     """
     if select.repeat:
         return _repeated(paths, select, scope)
@@ -186,7 +186,7 @@ def _repeated(paths: Paths, select: Select, scope: Scope) -> Rows:
 
 
 def _descend(paths: Paths, select: Select, children: str, shape: Shape, depth: int) -> str:
-    """Return children and all below them, each before its own."""
+    """Return children and all their descendants, parents first."""
     if depth == 0:
         return f"CASE WHEN len({children}) > 0 THEN error({literal(f'{TOO_DEEP}|{MAX_DEPTH}')}) ELSE {children} END"
     item = paths.fresh()
@@ -203,7 +203,7 @@ def _joined(children: Mapping[str, Value]) -> str:
 
 
 def _children(paths: Paths, select: Select, focus: Value) -> dict[str, Value]:
-    """Return what the paths of a repeat lead to; a path may exist at one level and not at another."""
+    """Return the targets of a repeat's paths; a path may exist at one level and not at another."""
     compiled, problem = {}, None
     for path in select.repeat:
         try:

@@ -1,4 +1,4 @@
-"""Where an expression stands, and what functions need of the compiler that calls them."""
+"""The scope of an expression, and the interface of the compiler that functions call back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Compiler(Protocol):
         """Compile `value.ofType(kind)`."""
 
     def exists(self, value: Value) -> str:
-        """Return whether there is any, as SQL."""
+        """Return whether a value has any element, as SQL."""
 
     def fresh(self) -> str:
-        """Return a name for a lambda's parameter that no other has."""
+        """Return a unique name for a lambda's parameter."""

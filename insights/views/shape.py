@@ -1,8 +1,8 @@
 """
-Which parts of a resource are read: a tree that the compiler fills and that becomes the types of DuckDB's reader.
+The elements of a resource that are read: a tree that the compiler fills and that gives the types of DuckDB's reader.
 
-Inferred schemas fail when an element is absent from a file, and cost a second read; a shape is exact and skips the rest
-of every resource.
+Inferred schemas fail if an element is absent from a file, and need a second read; a shape is exact, and the rest of
+each resource is skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Shape:
     parts
         Used children; none for a primitive.
     raw
-        The element is kept as JSON text, for a recursion.
+        Whether the element is kept as JSON text, for a recursion.
     """
 
     type: str
@@ -36,7 +36,7 @@ class Shape:
     raw: bool = False
 
     def use(self, name: str, type_name: str, *, many: bool) -> Shape:
-        """Note that a child is read, and return it."""
+        """Add a child to the elements that are read, and return it."""
         return self.parts.setdefault(name, Shape(type_name, many))
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Shape:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Shape:
-        """Return what `as_json` was made of."""
+        """Return the shape from the result of `as_json`."""
         parts = {name: cls.from_json(part) for name, part in raw["parts"].items()}
         return cls(raw["type"], raw["many"], parts, raw["raw"])
 
@@ -71,7 +71,7 @@ def sql_type(fhir_type: str) -> str:
     """
     Return the DuckDB type of a primitive.
 
-    Dates stay text as they were written: ``2024-03`` is an interval of 31 days and no day.
+    Dates stay text, as written: ``2024-03`` is an interval of 31 days, not a day.
     """
     if fhir_type in STRINGS or fhir_type in MOMENTS:
         return "VARCHAR"

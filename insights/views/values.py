@@ -26,11 +26,11 @@ class Value:
     many
         Whether it is a list.
     shape
-        Of a complex element, where its used children are noted.
+        Shape of a complex element, which collects the children in use.
     root
         The resource itself: its elements are columns; `sql` is the condition under which it is there.
     choice
-        JSON names by type of a choice that waits for `ofType`, of the element `base`.
+        JSON names by type of a choice whose `ofType` is still to follow, in the element `base`.
     text
         The path, for messages.
     """
@@ -46,7 +46,7 @@ class Value:
 
     @property
     def family(self) -> str:
-        """Return which values it may be compared with."""
+        """Return the group of values with which this one may be compared."""
         return family(self.type)
 
     def to(self, sql: str, kind: str | None = None, *, many: bool = False) -> Value:
@@ -55,7 +55,7 @@ class Value:
 
 
 def family(kind: str) -> str:
-    """Group the FHIR types whose values compare with each other."""
+    """Return the group of FHIR types whose values can be compared with each other."""
     if kind in STRINGS:
         return "string"
     if kind in WHOLE or kind == "decimal":
@@ -71,7 +71,7 @@ def boolean(sql: str) -> Value:
 
 
 def length(value: Value) -> str:
-    """Return how many there are, as SQL."""
+    """Return the number of values, as SQL."""
     return f"coalesce(len({value.sql}), 0)"
 
 
@@ -113,7 +113,7 @@ def condition(value: Value) -> str:
 
 def settled(value: Value) -> None:
     """
-    Check that a choice has been given its type.
+    Check that the type of a choice was selected.
 
     Raises
     ------
