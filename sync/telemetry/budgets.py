@@ -1,7 +1,7 @@
 """
 Cuts off work that exceeds its budget: a delivery, a phase of a timer, the answer to a request.
 
-Everything that is cut off here is idempotent, and begins again.
+All work that is cut off here is idempotent, and is restarted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ async def cut_off_after(seconds: float, work: Awaitable[T], too_long: SyncError)
     Parameters
     ----------
     too_long
-        Raised then. A time-out of the work's own passes as it is.
+        The error to raise then. A time-out raised by the work itself passes unchanged.
     """
     limit = asyncio.timeout(seconds)
     try:
@@ -30,5 +30,5 @@ async def cut_off_after(seconds: float, work: Awaitable[T], too_long: SyncError)
             return await work
     except TimeoutError:
         if not limit.expired():
-            raise  # a time-out of the work's own
+            raise  # a time-out raised by the work itself
     raise too_long

@@ -1,4 +1,4 @@
-"""Keeps the text of unexpected exceptions out of logs and answers: it may quote a file or a resource."""
+"""Keeps the text of unexpected exceptions out of logs and answers, because it may quote a file or a resource."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def only_sync_errors() -> AsyncIterator[None]:
     Raises
     ------
     UnexpectedFailure
-        In place of what is not ours.
+        In place of an exception that is not one of ours.
     """
     try:
         yield

@@ -5,7 +5,7 @@ The one table of metrics: names, units and attributes as OpenTelemetry wants the
                                                                      ->  OpenTelemetry, if there is an exporter
 
 Attribute values come from closed sets, or are error codes: none can hold patient data, and there are few of them. A
-counter adds up; a gauge says how it is at a moment; a histogram is of durations or sizes, and its count counts.
+counter adds up; a gauge holds the value at one time; a histogram holds durations or sizes, and their count.
 
 Source: OpenTelemetry semantic conventions (metrics naming, ``http.client.request.duration``, ``error.type``), UCUM.
 """
@@ -21,7 +21,7 @@ from sync.model import Delivered, Ingested, Projected
 from sync.model.queues import QUEUES
 
 OTHER = "other"
-"""Stands for a value that is outside its set."""
+"""Replaces a value that is outside its set."""
 
 _CODE = re.compile(r"[a-z]{2,20}\.[a-z_]{2,40}")
 _FEED = re.compile(r"[a-z]{2,20}")
@@ -30,7 +30,7 @@ _FUNCTION = re.compile(r"[a-z_][a-z0-9_.]{1,99}")
 
 
 class Kind(enum.Enum):
-    """How an instrument's measurements are put together."""
+    """How an instrument's measurements are aggregated."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -40,9 +40,9 @@ class Kind(enum.Enum):
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
     """
-    One attribute: how the code calls it, its OpenTelemetry key, and what it may hold.
+    One attribute: its name in the code, its OpenTelemetry key, and the values that it may hold.
 
-    ``values`` is the closed set; empty: error codes or other words of ours, matching ``form``.
+    ``values`` is the closed set; if empty, the values are error codes or other words of ours that match ``form``.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Attribute:
     form: re.Pattern[str] = _CODE
 
     def value(self, raw: object) -> str:
-        """Return the value, or `OTHER` when it is none that this attribute may hold."""
+        """Return the value, or `OTHER` if this attribute may not hold it."""
         text = str(raw)
         fits = text in self.values if self.values else self.form.fullmatch(text)
         return text if fits else OTHER
@@ -59,7 +59,7 @@ class Attribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Instrument:
-    """One thing that is measured."""
+    """One metric."""
 
     name: str
     kind: Kind
@@ -70,7 +70,7 @@ class Instrument:
     """Upper bounds of a histogram's buckets."""
 
     def attributes_of(self, values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-        """Return those attributes that are ours and given, by key; anything else is left out."""
+        """Return the given attributes that this instrument has, by key; others are left out."""
         named = (
             (attribute.key, attribute.value(values[attribute.name]))
             for attribute in self.attributes
@@ -220,7 +220,7 @@ BY_NAME: Mapping[str, Instrument] = {instrument.name: instrument for instrument 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a logged action counts."""
+    """The instrument and attributes that a logged action counts."""
 
     instrument: Instrument
     attributes: Mapping[str, str]

@@ -1,11 +1,11 @@
-"""Keeps the log lines of libraries free of addresses and values; light, since every command calls it first."""
+"""Keeps libraries' log lines free of addresses and values; imports little, because every command calls it first."""
 
 from __future__ import annotations
 
 import logging
 
 _LIBRARIES_THAT_LOG_URLS = ("azure", "httpx", "httpcore", "urllib3", "aiohttp.access", "pydicom")
-"""Their lines below WARNING carry blob names, identifiers in query strings, or element values."""
+"""Libraries whose lines below WARNING carry blob names, identifiers in query strings, or element values."""
 
 
 def quieten_libraries() -> None:
@@ -18,6 +18,7 @@ def quieten_identity() -> None:
     """
     Keep the credential from logging a page for each request without a token; idempotent.
 
-    For commands, which say themselves what to do; the app keeps it, as it names the kinds of identity that were tried.
+    For commands, which print their own hint. The app keeps the log, because it names the kinds of identity that were
+    tried.
     """
     logging.getLogger("azure.identity").setLevel(logging.ERROR)

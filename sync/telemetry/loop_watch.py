@@ -5,9 +5,9 @@ A thread that notices when the event loop is blocked, and names the function tha
                                         ->  not within five seconds ->  a log line with the function
                                         ->  made at last            ->  metric dicom_sync.loop.blocked
 
-All messages, timers and requests of a process share one loop. A function that computes or waits without giving it back
-holds up all of them, and no budget can cut it off, as a budget is kept by the loop itself. What is logged is the name
-of a function and of its module, never a value.
+All messages, timers and requests of a process share one loop. A function that computes or waits without yielding blocks
+all of them, and no budget can cut it off, because the loop itself enforces budgets. Only the names of a function and of
+its module are logged, never a value.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ BLOCKED = 5.0
 """Seconds that the loop may take to make a call; the imports of a cold start on a busy machine take less."""
 
 _OURS = ("sync.", "insights.", "function_app")
-"""Modules whose functions are named; where none of them is on the stack, the innermost function of any."""
+"""Modules whose functions are named; if none of them is on the stack, the innermost function of any module is."""
 
 _UNKNOWN = "other"
 
 
 class LoopWatch:
     """
-    Watches the loop that is running where it is made, until it is stopped; a daemon thread of its own.
+    Watches the event loop in which it is created, from its own daemon thread, until it is stopped.
 
     Parameters
     ----------
     every, blocked
-        As `EVERY` and `BLOCKED`; tests have less time.
+        As `EVERY` and `BLOCKED`; tests use shorter times.
     """
 
     def __init__(self, telemetry: Telemetry, *, every: float = EVERY, blocked: float = BLOCKED) -> None:
@@ -73,18 +73,18 @@ class LoopWatch:
     def _report(self, made: threading.Event) -> None:
         began = time.monotonic() - self._blocked
         function = function_in(sys._current_frames().get(self._loop_thread))  # noqa: SLF001 -- the documented way
-        # Logged now: a loop that never continues ends with its process.
+        # Logged now: if the loop never continues, there is no later chance.
         self._telemetry.event("loop.blocked", logging.WARNING, function=function, seconds=self._blocked)
         while not made.wait(self._every):
             if self._stopped.is_set() or self._loop.is_closed():
                 return
         seconds = time.monotonic() - began
-        # Measured in the loop, as everything is: measurements belong to its thread.
+        # Measured in the loop: all measurements belong to its thread.
         self._loop.call_soon_threadsafe(lambda: self._telemetry.measure(LOOP_BLOCKED, seconds, function=function))
 
 
 def function_in(frame: FrameType | None) -> str:
-    """Return module and name of the innermost function of ours on a stack, else of the innermost one."""
+    """Return module and name of our innermost function on a stack, else of the innermost one."""
     innermost = _UNKNOWN if frame is None else _name(frame)
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_OURS):

@@ -1,5 +1,5 @@
 """
-Measurements in a form that adds up: over time, over attributes, over worker processes, in any order.
+Measurements in a form that can be added up: over time, attributes and worker processes, in any order.
 
 One `Measurement` serves counters (``total``), gauges (the mean ``total / count`` and ``highest``) and histograms (the
 same, and ``buckets``). Pure values: `sync.telemetry.telemetry` measures, `sync.monitoring.history` keeps.
@@ -26,13 +26,13 @@ class MeasurementKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Some measurements of one instrument, added up. The empty sample is ``Measurement()``."""
+    """Some measurements of one instrument, added up. The empty one is ``Measurement()``."""
 
     count: int = 0
     total: float = 0.0
     highest: float = -math.inf
     buckets: tuple[int, ...] = ()
-    """Of a histogram: how many fell at or below each of its bounds, and above the last. Not cumulative."""
+    """For a histogram: the number of values at or below each bound, and above the last one. Not cumulative."""
 
     def __add__(self, other: Measurement) -> Measurement:
         if len(self.buckets) == len(other.buckets):
@@ -55,7 +55,7 @@ class Measurement:
         Returns
         -------
         float or None
-            None when nothing was measured.
+            None if there is no measurement.
         """
         if not self.count or not self.buckets:
             return None
@@ -73,7 +73,7 @@ Measurements = Mapping[MeasurementKey, Measurement]
 
 
 def single(value: float, bounds: Sequence[float] = ()) -> Measurement:
-    """Return the sample of one measurement."""
+    """Return the `Measurement` of a single value."""
     if not bounds:
         return Measurement(1, value, value)
     place = bisect_left(bounds, value)
@@ -81,7 +81,7 @@ def single(value: float, bounds: Sequence[float] = ()) -> Measurement:
 
 
 def added_up(many: Iterable[Measurements]) -> dict[MeasurementKey, Measurement]:
-    """Add samples up, key by key."""
+    """Add up measurements, key by key."""
     whole: dict[MeasurementKey, Measurement] = {}
     for samples in many:
         for key, sample in samples.items():
@@ -95,7 +95,7 @@ MINUTE, TENTH, HOUR = 60, 600, 3600
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
     """
-    What one worker process measured in one minute; or, with an empty ``worker``, what all measured in it, or longer.
+    Measurements of one worker process in one minute or, with an empty ``worker``, of all in a minute or longer.
 
     ``seconds`` is `MINUTE`, `TENTH` (ten minutes) or `HOUR`; ``start`` is a multiple of it, aware UTC.
     """

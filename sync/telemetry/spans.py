@@ -4,9 +4,9 @@ The one table of spans: names, roles and attributes as OpenTelemetry wants them.
     event or feed  ->  process objects / ingest object   ->  message of queue ``studies``, with its traceparent
     that message   ->  process studies / project study, linked to what sent it  ->  requests to the FHIR service
 
-A study is projected once for many objects, so its span is linked to the one that sent the message and is no child of
-it. Attributes hold hashed keys, codes and counts: none can hold patient data. Of a request the address is left out:
-it may name the Patient of an EHR.
+A study is projected once for many objects, so its span is linked to the span that sent the message and is not its
+child. Attributes hold hashed keys, codes and counts: none can hold patient data. The address of a request is left out,
+because it may name the Patient of an EHR.
 
 Source: OpenTelemetry semantic conventions (messaging spans, HTTP client spans, ``error.type``).
 """
@@ -22,13 +22,13 @@ from sync.model.queues import OBJECTS_QUEUE, STUDIES_QUEUE
 from sync.telemetry.instruments import CODE, METHOD, OBJECT_OUTCOME, RESOURCE_TYPE, STUDY_OUTCOME, Attribute
 
 ERROR = CODE.key
-"""Key of what went wrong: an error's code, the status of an answer, or the type of an exception; never a text."""
+"""Key of the failure: an error's code, the status of an answer, or the type of an exception; never a text."""
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class SpanRole(enum.Enum):
-    """What a span is to others."""
+    """The role of a span in relation to other spans."""
 
     INTERNAL = "internal"
     CONSUMER = "consumer"
@@ -37,7 +37,7 @@ class SpanRole(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """An attribute that counts: how the code calls it, and its OpenTelemetry key."""
+    """A numeric attribute: its name in the code, and its OpenTelemetry key."""
 
     name: str
     key: str
@@ -45,7 +45,7 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class SpanKind:
-    """One thing that takes time; ``named_after`` are attributes whose values make its name, of closed sets all."""
+    """One kind of work; ``named_after`` are attributes whose values, all of closed sets, form the span's name."""
 
     role: SpanRole
     name: str = ""
@@ -55,12 +55,12 @@ class SpanKind:
     always: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, values: Mapping[str, object]) -> str:
-        """Name the span that is opened with these attributes."""
+        """Return the name of a span with these attributes."""
         parts = (attribute.value(values[attribute.name]) for attribute in self.named_after if attribute.name in values)
         return " ".join([self.name, *parts] if self.name else parts)
 
     def attributes_of(self, values: Mapping[str, object]) -> dict[str, str | int]:
-        """Return those attributes that are ours and given, by key; anything else is left out."""
+        """Return the given attributes that this kind has, by key; others are left out."""
         texts = {
             attribute.key: attribute.value(values[attribute.name])
             for attribute in self.attributes
@@ -127,5 +127,5 @@ SPANS = (INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, FHIR_REQUE
 
 
 def is_traceparent(text: object) -> bool:
-    """Whether it is a ``traceparent``. Source: W3C Trace Context, version 00."""
+    """Whether the text is a ``traceparent``. Source: W3C Trace Context, version 00."""
     return isinstance(text, str) and _TRACEPARENT.fullmatch(text) is not None

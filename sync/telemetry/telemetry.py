@@ -1,8 +1,8 @@
 """
 Measurements and structured log lines of the sync, free of patient data by construction.
 
-Log fields are hashed keys, codes, counts and seconds. What is measured, and with which attributes, stands in
-`sync.telemetry.instruments`. Measuring costs a few dictionary operations: measurements add up in the process until
+Log fields are hashed keys, codes, counts and seconds. `sync.telemetry.instruments` defines the metrics and their
+attributes. Measuring costs a few dictionary operations: measurements add up in the process until
 `sync.monitoring.history.Recorder` writes them to table ``metrics``; sinks such as OpenTelemetry get each one at once.
 """
 
@@ -22,14 +22,14 @@ from sync.telemetry.spans import ERROR, SpanKind
 logger = logging.getLogger("sync")
 
 MOST_ATTRIBUTE_SETS = 200
-"""Of one instrument; any further one is counted as `OTHER`, so that a mistake cannot grow without bound."""
+"""Maximum attribute sets of one instrument; further sets count as `OTHER`, so that a mistake stays bounded."""
 
 
 class Sink(Protocol):
-    """Gets every measurement at once, such as an exporter of OpenTelemetry."""
+    """Receives every measurement immediately, such as an exporter of OpenTelemetry."""
 
     def measured(self, instrument: Instrument, value: float, attributes: Sequence[tuple[str, str]]) -> None:
-        """Take one measurement; it must not raise and not wait."""
+        """Record one measurement; must neither raise nor wait."""
         ...
 
 
@@ -37,12 +37,12 @@ class OpenSpan(Protocol):
     """A span that was opened and not yet closed."""
 
     def set(self, attributes: Mapping[str, str | int]) -> None:
-        """Give it attributes, by key; one called ``error.type`` makes it a failed one. It must not raise."""
+        """Set attributes, by key; ``error.type`` marks the span as failed. Must not raise."""
         ...
 
 
 class Tracing(Protocol):
-    """Makes spans; without an exporter there is none, and nothing is done."""
+    """Makes spans; without an exporter there is no `Tracing`, and no span is made."""
 
     def span(
         self, name: str, kind: SpanKind, *, links: Sequence[str], attributes: Mapping[str, str | int]
@@ -59,7 +59,7 @@ class Tracing(Protocol):
         links
             W3C ``traceparent`` of the spans that led here; invalid text is left out.
         attributes
-            Those that the kind allows, by key.
+            Attributes that the kind allows, by key.
         """
         ...
 
@@ -70,13 +70,13 @@ class Tracing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a block can add to its span while it runs; without tracing it has no effect."""
+    """Lets a block add attributes to its span while it runs; without tracing it has no effect."""
 
     kind: SpanKind
     opened: OpenSpan | None = None
 
     def note(self, **attributes: object) -> None:
-        """Add attributes, named as in `sync.telemetry.spans`; what the span does not have is left out."""
+        """Add attributes, named as in `sync.telemetry.spans`; unknown ones are left out."""
         if self.opened is not None:
             self.opened.set(self.kind.attributes_of(attributes))
 
@@ -101,10 +101,10 @@ class Telemetry:
 
     def measure(self, instrument: Instrument, value: float = 1.0, **attributes: object) -> None:
         """
-        Take one measurement: add to a counter, tell a gauge's value, put into a histogram.
+        Record one measurement: add to a counter, set a gauge, or add to a histogram.
 
-        Attributes are named as in `sync.telemetry.instruments`; one that the instrument does not have is left out, and
-        a value outside its set becomes ``other``.
+        Attributes are named as in `sync.telemetry.instruments`; attributes that the instrument does not have are left
+        out, and a value outside its set becomes ``other``.
         """
         self._measure(instrument, value, attributes)
 
@@ -130,7 +130,7 @@ class Telemetry:
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
 
     def take(self) -> Mapping[MeasurementKey, Measurement]:
-        """Return what was measured since the last call, and begin again."""
+        """Return the measurements since the last call, and start from zero."""
         samples, self._samples = self._samples, {}
         return samples
 
@@ -139,7 +139,7 @@ class Telemetry:
         """
         Open a span for the length of a block; see `sync.telemetry.spans`. Costs next to nothing without an exporter.
 
-        What the block raises is noted by its code, or by its type if it is not ours; never by its text.
+        An exception of the block is recorded by its code or, if it is not one of ours, by its type; never by its text.
         """
         if self._tracing is None:
             yield Span(kind)
@@ -153,7 +153,7 @@ class Telemetry:
                 raise
 
     def traceparent(self) -> str:
-        """Return the W3C ``traceparent`` of the open span, for messages; empty when nothing is traced."""
+        """Return the W3C ``traceparent`` of the open span, for messages; empty without an open span."""
         return self._tracing.traceparent() if self._tracing is not None else ""
 
     def _count(self, name: str, amount: int, fields: Mapping[str, object]) -> None:
