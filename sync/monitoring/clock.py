@@ -1,8 +1,8 @@
 """
-Compares the local clock with the storage's: where they differ, the ages and times of this process are wrong.
+Compares the local clock with the storage's: if they differ, the ages and times of this process are wrong.
 
-The storage's time comes with each of its answers (`sync.adapters.azure.transport`); `sync.monitoring.verdict` makes a
-reason of what is found here, `sync.bootstrap.connections` a failed check.
+The storage's time comes with each of its answers (`sync.adapters.azure.transport`). `sync.monitoring.verdict` reports
+the difference as a reason, `sync.bootstrap.connections` as a failed check.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from sync.ports import ClockOffset
 
 WRONG_SECONDS = 60.0
-"""Seconds from which on two clocks differ: no quiet period or limit of an alert is so short that less matters."""
+"""Seconds from which on two clocks count as different: less affects no quiet period and no limit of an alert."""
 
 CLOCK_HINT = "Synchronise the clock of this machine, for example with chrony or systemd-timesyncd."
 

@@ -39,18 +39,18 @@ from sync.telemetry.instruments import (
 )
 
 PAGES_AT_ONCE = 10
-"""Pages of each table that one call of `store_counts` reads at most: ten thousand rows."""
+"""Maximum pages of each table that one call of `store_counts` reads: ten thousand rows."""
 
 _FEWEST, _CALLS = 2, 10
-"""Pages that a call reads at least, and calls that a walk should take: reading comes in no bursts."""
+"""Minimum pages that a call reads, and the calls that a walk should take, so that the load is spread evenly."""
 
 FEEDS: Mapping[str, str] = {dicom_cursor(""): "dicom", orthanc_cursor(""): "orthanc"}
-"""Prefix of the names of the feeds' cursors -> the feed's name in figures."""
+"""Prefix of the names of the feeds' cursors -> the feed's name in counts."""
 
 MISSING_EVENTS_CURSOR = "missing_events"
 
 UNREAD_CURSOR = "feeds.unread"
-"""Cursor of a feed that never was read -> since when that is known; `sync.monitoring.alerts.unread_feeds` keeps it."""
+"""Row of feeds that were never read, with the time since when; `sync.monitoring.alerts.unread_feeds` writes it."""
 
 LATELY = timedelta(minutes=15)
 """Maximum age of a large table's count that is shown without reading the table; the timer counts far more often."""
@@ -58,15 +58,15 @@ LATELY = timedelta(minutes=15)
 _LEASE = 120.0
 
 _JUST_NOW = timedelta(seconds=60)
-"""Age up to which a process believes that a page it read was all of a table: two rounds of the watch."""
+"""Age up to which a process assumes that a page it read was the whole table: two rounds of the watch."""
 
 UNREAD_SINCE: RowValue[Mapping[str, datetime]] = RowValue(Mapping[str, Timestamp])
-"""The content of row `UNREAD_CURSOR`: the name of a feed's cursor -> since when it is missing."""
+"""The content of row `UNREAD_CURSOR`: the name of a feed's cursor -> since when the cursor is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unseen:
-    """Of the row `MISSING_EVENTS_CURSOR`: since when an object has been without an event."""
+    """The part of row `MISSING_EVENTS_CURSOR` that is read here: since when an object has been without an event."""
 
     unseen_since: Timestamp | None = None
 
@@ -85,13 +85,13 @@ class Count:
 
     @property
     def total(self) -> int:
-        """All rows, whatever their word."""
+        """Number of all rows, whatever their word."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemCounts:
-    """How things stand at one moment; ages in seconds."""
+    """The counts at one time; ages in seconds."""
 
     at: datetime
     queues: Mapping[str, int]
@@ -102,16 +102,16 @@ class SystemCounts:
     drifts: Count
     cursors: Mapping[str, Cursor] = field(default_factory=dict)
     read_feeds: Mapping[str, str] = field(default_factory=dict)
-    """`feeds_of`; the cursor of a feed that is read no more stands still for ever."""
+    """As `feeds_of` returns them; the cursor of a feed that is no longer read never advances."""
 
     @property
     def dirty_age(self) -> float:
-        """How long the oldest outstanding study has been waiting."""
+        """Seconds that the oldest outstanding study has been waiting."""
         return max((self.at - self.dirty.oldest).total_seconds(), 0.0) if self.dirty.oldest else 0.0
 
     @property
     def feeds(self) -> Mapping[str, float]:
-        """Feed -> seconds since it last moved or was found to be at its end, or since it is missed."""
+        """Feed -> seconds since it last advanced or was at its end, or, for an unread feed, since it was expected."""
         read = ((feed, self._read_at(name)) for name, feed in self.read_feeds.items())
         return {feed: (self.at - at).total_seconds() for feed, at in read if at is not None}
 
@@ -123,9 +123,9 @@ class SystemCounts:
 
     @property
     def missing_event_age(self) -> float:
-        """How long an object has been in the source without an event."""
+        """Seconds that an object has been in the source without an event."""
         cursor = self.cursors.get(MISSING_EVENTS_CURSOR)
-        # Of another shape it is for the walk to refuse, each time; the other counts are told meanwhile.
+        # The walk refuses a row of another form each time it runs; the other counts are still reported.
         unseen = _UNSEEN.read_or(_Unseen(), cursor.position, row=cursor.name) if cursor is not None else _Unseen()
         return max((self.at - unseen.unseen_since).total_seconds(), 0.0) if unseen.unseen_since else 0.0
 
@@ -149,7 +149,8 @@ async def read_counts(s: Measure) -> SystemCounts:
     """
     Return the current counts. Only reads.
 
-    Queues before dirty studies: what left the one is in the other by then, so ``idle`` is never told too early.
+    Queues are read before dirty studies: a message that left a queue is a dirty study by then, so ``idle`` is never
+    reported too early.
 
     Raises
     ------
@@ -207,7 +208,7 @@ async def read_count(table: Counted, s: Measure) -> Count:
 
 
 async def count_all(table: Counted, s: Measure) -> Count:
-    """Count the rows of one table from its first page to its last: for a command, which has the time."""
+    """Count the rows of one table from its first page to its last; for commands, which are not limited in time."""
     tally, passed = Tally(counts={}), Passed()
     while True:
         page = await s.tallies.page(table, tally.token)
@@ -227,13 +228,13 @@ async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> C
             s.caches.whole_pages[table] = s.clock.now()
         return _count_of(tally)
     s.caches.whole_pages.pop(table, None)
-    # A table that was not counted to its end since it grew has at least what one page says.
+    # If a table was not counted to its end since it grew, it has at least the rows of one page.
     page = _count_of(tally, s.clock.now())
     return kept if kept is not None and kept.total >= page.total else page
 
 
 def _stands(stored: StoredCount, now: datetime) -> bool:
-    """Whether a kept count is used without reading the table: it was counted lately, and one page was not enough."""
+    """Whether a stored count is used without reading the table: it is recent, and has more rows than one page."""
     kept = stored.kept
     return kept is not None and kept.pages > 1 and kept.at is not None and now - kept.at <= LATELY
 
@@ -247,13 +248,13 @@ async def _cursors(s: Jobs) -> dict[str, Cursor]:
 
 
 async def store_counts(s: Measure) -> None:
-    """Count on where the last call stopped, in every table; one worker at a time. Idempotent and safe to interrupt."""
+    """Continue to count every table where the last call stopped; one worker at a time. Idempotent, interruptible."""
     for table in Counted:
         await store_count(table, s)
 
 
 async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -> None:
-    """Count one table on, or ``from_start`` and as much of it as one call may; see `store_counts`."""
+    """Continue to count one table, or begin ``from_start``, as far as one call may; see `store_counts`."""
     if not from_start and await _is_small(table, s):
         return
     async with held(table.cursor, s, seconds=_LEASE) as lease:
@@ -268,9 +269,10 @@ async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -
 
 async def _is_small(table: Counted, s: Measure) -> bool:
     """
-    Whether one page was all of a table lately and still is: `read_counts` counts it exactly, so none is stored.
+    Whether one page was recently the whole table and still is: `read_counts` counts it exactly, so no count is stored.
 
-    What `read_counts` has just read in this process is not read again; it notices within a round when that changes.
+    A page that `read_counts` has just read in this process is not read again; `read_counts` notices a change within a
+    round.
     """
     whole = s.caches.whole_pages.get(table)
     if whole is not None and s.clock.now() - whole <= _JUST_NOW:
@@ -282,7 +284,7 @@ async def _is_small(table: Counted, s: Measure) -> bool:
 
 
 def _is_young(stored: StoredCount, now: datetime) -> bool:
-    """Whether a count of one page was stored lately, and no walk has begun since."""
+    """Whether a count of one page was stored recently, and no walk has begun since."""
     kept = stored.kept
     if kept is None or kept.at is None or stored.walk is not None:
         return False
@@ -290,7 +292,7 @@ def _is_young(stored: StoredCount, now: datetime) -> bool:
 
 
 def _pace(stored: StoredCount) -> int:
-    """Return how many pages to read in one call: few, unless nothing was counted yet or there are very many."""
+    """Return how many pages to read in one call: few, unless there is no count yet or the table is very large."""
     if stored.kept is None:
         return PAGES_AT_ONCE
     return min(max(math.ceil(stored.kept.pages / _CALLS), _FEWEST), PAGES_AT_ONCE)
@@ -301,7 +303,7 @@ async def _counted_on(table: Counted, stored: StoredCount, most: int, s: Measure
     for _ in range(most):
         page = await s.tallies.page(table, walk.token)
         if walk.passed.has(page.token):
-            return replace(stored, walk=None)  # rows of a circle were counted twice: from the beginning, later
+            return replace(stored, walk=None)  # the pages led in a circle, so rows were counted twice: restart later
         walk = walk.on(page)
         if walk.token is None:
             return StoredCount(kept=replace(walk, passed=Passed(), at=s.clock.now()))

@@ -34,8 +34,8 @@ def service_problems(
     chart
         By the minute, with `FAILURES`, `FHIR_DURATION` and `FHIR_UNANSWERED`.
     overdue
-        A study waits longer than it should. Then requests without an answer are reported before they time out; a
-        service that is merely slow to answer one of them delays nothing.
+        A study waits longer than it should. Then unanswered requests are reported before they time out; otherwise a
+        service that is slow to answer one of them delays no study.
     """
     answered = _minutes(chart, [line for line in chart.of(FHIR_DURATION.name) if _is_good(line)])
     problems = list[ServiceProblem]()
@@ -64,7 +64,7 @@ def service_problems(
 
 
 def _hanging(chart: Chart, answered: Sequence[datetime], s: Core) -> ServiceProblem | None:
-    """Return the FHIR service as a problem if requests have no answer, and none got a good one since."""
+    """Return the FHIR service as a problem if requests have no answer, and none succeeded since."""
     waited = _minutes(chart, chart.of(FHIR_UNANSWERED.name))
     if not waited or max(answered, default=waited[0]) > max(waited):
         return None

@@ -1,7 +1,8 @@
 """
 The status of change feeds: each feed's position, and the problem that keeps it from advancing.
 
-`sync.feeds` writes the rows. Those of a DICOM service and of an Orthanc have fields of their own; here are all of them.
+`sync.feeds` writes the rows. Rows of a DICOM service and of an Orthanc have different fields; this module has all of
+them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class FeedState:
 
     @classmethod
     def of(cls, row: Cursor) -> FeedState:
-        """Return what a feed's row tells; that it is unreadable keeps no other feed from being shown."""
+        """Return the state in a feed's row; an unreadable row does not prevent other feeds from being shown."""
         try:
             stand, problem = STAND.read(row.position, row=row.name), PROBLEM.read(row.position, row=row.name)
         except UnreadableRow as refusal:
@@ -54,7 +55,7 @@ class FeedState:
 
 
 def flat(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a `FeedState` as the status tells it: the problem beside the position, without what is not."""
+    """Return a `FeedState` as JSON of the status: the problem beside the position, without empty fields."""
     position = {name: value for name, value in state["position"].items() if value is not None}
     problem = {name: value for name, value in state["problem"].items() if value}
     return {"read_at": state["read_at"], "position": position, **problem}

@@ -1,8 +1,8 @@
 """
 The verdict in a few words: the title of a page and the first line of a command.
 
-The verdict of `sync.monitoring.verdict` tells of the flow alone. Dead letters and drift stay when the flow is in sync,
-and one word for all of it would hide them: so they are part of the headline until an operator has resolved them.
+The verdict of `sync.monitoring.verdict` describes only the flow. Dead letters and drift may remain when the flow is in
+sync, and a single word would hide them, so they are part of the headline until an operator has resolved them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VERDICTS = tuple(_WORDS)
 
 
 def verdict_words(verdict: str) -> tuple[str, Tone]:
-    """Return a verdict as people read it, and how bad it is."""
+    """Return the verdict in words, and its tone."""
     return _WORDS[verdict]
 
 
@@ -38,7 +38,7 @@ def headline(status: Status) -> tuple[str, Tone]:
     Returns
     -------
     tuple
-        *In sync* and ``good`` only if nothing at all is left: no dead letter, no drift, no pause.
+        *In sync* and ``good`` only if there is no dead letter, no drift and no pause.
     """
     words, tone = verdict_words(status.health.verdict)
     if status.paused is not None and tone != "bad":

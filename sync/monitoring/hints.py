@@ -1,4 +1,4 @@
-"""Hints for failures of which only the code is known, from the last attempt or from a count of failures."""
+"""Hints for failures known only by their code, from the last attempt or from a count of failures."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _BY_CODE: Mapping[str, str] = {
     "store.garbled": "Check proxies that rewrite or cut answers of tables and queues; operations are repeated.",
     "store.gateway": "A gateway answers instead of the state account: check what stands on the way, endpoints too.",
 }
-"""Codes that a class of failures has beside its own."""
+"""Hints for codes that a class of failures has in addition to its own."""
 
 
 def hint_of(code: str) -> str:
-    """Return the hint for an error code: that of the code or of its class, else a general one."""
+    """Return the hint for an error code: the hint of the code or of its class, else a general one."""
     return _BY_CODE.get(code) or _of_classes().get(code, SyncError.hint)
 
 

@@ -5,9 +5,9 @@ Metric history without another service: measurements by minute and by hour, in a
     rows of all workers  ->  compact_metrics, soon after: one for each minute, each tenth, each hour; old rows go
     read_past  ->  rows, as long as the steps of a chart allow  ->  Past.chart: lines
 
-A day is 144 tenths and a week 168 hours, where it would be thousands of minutes, times the workers. Rows of different
-workers and times add up in any order, and every write may be repeated. A crash loses what one worker measured since its
-last flush, and nothing else. Times are those of the flush, so a measurement may count for the minute after its own.
+A day is 144 tenths and a week 168 hours, instead of thousands of minutes for each worker. Rows of different workers and
+times add up in any order, and every write may be repeated. A crash loses only one worker's measurements since its last
+flush. Times are those of the flush, so a measurement may count for the minute after its own.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ from sync.telemetry.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 MOST_PENDING = 30
-"""Minutes that a worker keeps in hand while storage is away; of a longer outage the oldest are lost."""
+"""Minutes that a worker keeps in memory while storage is unavailable; in a longer outage the oldest are lost."""
 
 SETTLED = timedelta(minutes=5)
-"""After the end of a tenth, until every worker's last row of it is there."""
+"""Time after the end of a tenth until every worker has written its last row of it."""
 
 ROLLED_AT_ONCE = 144
 DISCARDED_AT_ONCE = 200
-"""Bounds of one run of `compact_metrics`: tenths, and rows of each length."""
+"""Limits of one run of `compact_metrics`: tenths added up, and rows of each length deleted."""
 
 CURSOR = "metrics"
 
 
 def floor(timestamp: datetime, seconds: int) -> datetime:
-    """Return the last multiple of that many seconds since 1970, UTC."""
+    """Return the last multiple of ``seconds`` since 1970, UTC."""
     return datetime.fromtimestamp(timestamp.timestamp() // seconds * seconds, UTC)
 
 
 def end_of(timestamp: datetime, seconds: int) -> datetime:
-    """Return the end of the step that a time is in: a chart up to it ends with the step of now."""
+    """Return the end of the step that contains a time: a chart up to it ends with the current step."""
     return floor(timestamp, seconds) + timedelta(seconds=seconds)
 
 
 class Recorder:
-    """Takes the measurements of this process to the table."""
+    """Writes the measurements of this process to the table."""
 
     def __init__(self, telemetry: Telemetry, metrics: MetricHistory, clock: Clock, *, worker: str = "") -> None:
         self._telemetry = telemetry
@@ -76,12 +76,12 @@ class Recorder:
 
     async def flush(self) -> None:
         """
-        Write what was measured since the last flush; nothing when there is nothing. Idempotent.
+        Write the measurements since the last flush, if there are any. Idempotent.
 
         Raises
         ------
         StoreUnavailable
-            Storage did not answer; the next flush writes it.
+            Storage did not answer; the next flush writes the measurements.
         """
         async with self._turn:
             self._gather()
@@ -91,7 +91,7 @@ class Recorder:
                 self._unwritten.discard(minute)
 
     def _gather(self) -> None:
-        """Add what is new to the current minute, and forget the minutes that are over and written."""
+        """Add new measurements to the current minute, and forget the minutes that are over and written."""
         current = floor(self._clock.now(), MINUTE)
         if measured := self._telemetry.take():
             self._minutes[current] = added_up([self._minutes.get(current, {}), measured])
@@ -102,7 +102,7 @@ class Recorder:
                 del self._minutes[minute]
 
     async def run(self, interval: float) -> None:
-        """Flush every that many seconds, for ever; a failure is logged and tried again."""
+        """Flush every ``interval`` seconds, for ever; a failure is logged and retried."""
         while True:
             await asyncio.sleep(interval)
             try:
@@ -124,14 +124,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Lines with common times: point ``n`` is of the ``step`` seconds that begin at ``start + n * step``."""
+    """Lines with common times: point ``n`` covers the ``step`` seconds that begin at ``start + n * step``."""
 
     start: datetime
     step: int
     lines: tuple[Line, ...]
 
     def times(self) -> tuple[datetime, ...]:
-        """Begin of each point."""
+        """Start of each point."""
         points = len(self.lines[0].points) if self.lines else 0
         return tuple(self.start + timedelta(seconds=self.step * n) for n in range(points))
 
@@ -140,7 +140,7 @@ class Chart:
         return tuple(line for line in self.lines if line.name == name)
 
     def sum_of(self, name: str, attribute: str = "") -> Measurement:
-        """Add up one instrument over all times; of lines that have the value ``attribute`` alone, if given."""
+        """Add up one instrument over all times; only lines with the value ``attribute``, if given."""
         lines = (line for line in self.of(name) if not attribute or attribute in dict(line.attributes).values())
         return sum((point for line in lines for point in line.points if point is not None), Measurement())
 
@@ -148,9 +148,9 @@ class Chart:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """
-    Rows of a stretch of time up to now: long ones where there are any, from ``since`` until before ``until``; minutes.
+    Rows of a period up to now: long rows, if any, from ``since`` until before ``until``, and minutes.
 
-    Minutes in between say the same once more, and are for charts of minutes.
+    Minutes within the long rows repeat their content, and are for charts by the minute.
     """
 
     length: int
@@ -161,7 +161,7 @@ class Past:
 
     def chart(self, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE) -> Chart:
         """
-        Add up what was measured from ``start`` until before ``end``, over all workers. Pure.
+        Add up the measurements from ``start`` until before ``end``, over all workers. Pure.
 
         Parameters
         ----------
@@ -173,8 +173,7 @@ class Past:
         Returns
         -------
         Chart
-            Lines by name and attributes, only those that were measured at all. ``start`` is moved to a multiple of
-            the step.
+            Lines by name and attributes, only those with a measurement. ``start`` is moved to a multiple of the step.
         """
         begin = floor(start, step)
         number = max(-int(-(end - begin).total_seconds() // step), 0)
@@ -194,7 +193,7 @@ class Past:
         return Chart(start=begin, step=step, lines=tuple(lines_in_order))
 
     def _rows(self, step: int) -> Iterable[MetricRow]:
-        """Each moment once: the long rows where they fit into the steps, and the minutes that they leave."""
+        """Return rows that cover each time once: long rows if they fit into the steps, and the minutes around them."""
         if step % self.length:
             return self.minutes
         return (*self.long, *(row for row in self.minutes if not self.since <= row.start < self.until))
@@ -204,21 +203,21 @@ async def read_past(
     metrics: MetricHistory, start: datetime, end: datetime, *, length: int = MINUTE, minutes: datetime | None = None
 ) -> Past:
     """
-    Read what was measured from ``start`` until before ``end``, which is about now.
+    Read the measurements from ``start`` until before ``end``, which is about now.
 
     Parameters
     ----------
     length
-        Of the longest rows that will do: `MINUTE`, `TENTH` or `HOUR`.
+        Length of the longest rows that may be used: `MINUTE`, `TENTH` or `HOUR`.
     minutes
-        Since when minutes are wanted in any case.
+        Time from which on minutes are read even where long rows exist.
     """
     start = floor(start, length)
     long = [] if length == MINUTE else [row async for row in metrics.between(length, start, end)]
     since = long[0].start if long else start
     until = long[-1].start + timedelta(seconds=length) if long else start
     late = min(until, minutes or until)
-    # Before the first long row there may be minutes of a version that wrote no such rows.
+    # Before the first long row there may be minutes from a version that wrote no long rows.
     gaps = ((start, min(since, late)), (late, end))
     rows_of_gaps = await asyncio.gather(*(_minutes(metrics, *gap) for gap in gaps))
     return Past(
@@ -232,7 +231,7 @@ async def _minutes(metrics: MetricHistory, start: datetime, end: datetime) -> li
 
 
 def _once(rows: Sequence[MetricRow]) -> list[MetricRow]:
-    """Where there is a row of all workers, it stands for theirs, which may not be gone yet."""
+    """Leave out workers' rows of a minute that also has a row of all workers: they may not be deleted yet."""
     added = {row.start for row in rows if not row.worker}
     return [row for row in rows if not row.worker or row.start not in added]
 
@@ -240,7 +239,7 @@ def _once(rows: Sequence[MetricRow]) -> list[MetricRow]:
 async def read_metrics(
     metrics: MetricHistory, names: Collection[str], start: datetime, end: datetime, *, step: int = MINUTE
 ) -> Chart:
-    """Read a chart of what was measured, from rows as long as its steps allow; see `Past.chart`."""
+    """Read a chart of the measurements, from rows as long as its steps allow; see `Past.chart`."""
     length = max(span for span in (MINUTE, TENTH, HOUR) if step % span == 0)
     past = await read_past(metrics, floor(start, step), end, length=length)
     return past.chart(names, start, end, step=step)
@@ -248,7 +247,7 @@ async def read_metrics(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _AddedUp:
-    """Up to when times that are over were added up."""
+    """The time up to which tenths were added up."""
 
     until: Timestamp | None = None
 
@@ -258,9 +257,9 @@ _ADDED_UP: RowValue[_AddedUp] = RowValue(_AddedUp)
 
 async def compact_metrics(s: Watch) -> None:
     """
-    Add up the times that are over, and delete what is older than it is kept; the history of studies too.
+    Add up tenths that are over, and delete expired rows, also of the history of studies.
 
-    Bounded; idempotent. One worker at a time; rows are deleted only after their sum is stored.
+    Takes bounded time; idempotent. One worker at a time; rows are deleted only after their sum is stored.
     """
     async with held(CURSOR, s, seconds=300) as lease:
         if lease is not None:
@@ -290,7 +289,7 @@ async def _add_up(begin: datetime, metrics: MetricHistory) -> None:
     """
     Add a tenth up: a row for each of its minutes, one for itself, and for the hour if it is the hour's last.
 
-    Those of single workers go last. A repeat finds the rows of all, or theirs, and writes the same.
+    The rows of single workers are deleted last. A repeat finds the rows of all workers, or theirs, and writes the same.
     """
     end = begin + timedelta(seconds=TENTH)
     stored = [row async for row in metrics.between(MINUTE, begin, end)]

@@ -1,8 +1,9 @@
 """
 The objects of the source that hold a study, series or instance, by its UID.
 
-The ledger knows the object of each instance, the locators its name. Names may hold patient data, so only the command
-``where`` asks, which takes access to the state account, and the page of a study for an operator who says so.
+The ledger holds the object of each instance, the locators hold its name. Names may hold patient data, so there are only
+two callers: the command ``where``, which needs access to the state account, and a study's page at an operator's
+request.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ async def source_objects(
     uid
         Study, Series or SOP Instance UID.
     study
-        The study to search. None takes the UID for that of a study without data partition first, which reads one
-        partition of the ledger; if there is no such study, it reads the whole ledger.
+        The study to search. None treats the UID first as that of a study without data partition, which reads one
+        partition of the ledger; if there is no such study, the whole ledger is read.
     who
         The operator who asks.
     most
-        Instances that are looked up, the first by series and UID; None: all.
+        Maximum instances that are returned, the first by series and UID; None: all.
 
     Returns
     -------

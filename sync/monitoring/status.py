@@ -1,8 +1,8 @@
 """
-The status for operators and scripts that wait: whether everything is in FHIR, what is outstanding, and at what rate.
+The status for operators and waiting scripts: whether everything is in FHIR, the outstanding work, and its rate.
 
-Reads counts and the measurements of the last minutes; values, verdict and failing services have a module each beside
-this one. Called by the dashboard, ``GET api/status``, Prometheus, and the commands ``status`` and ``alerts``.
+Reads counts and the measurements of the last minutes; values, verdict and failing services each have their own module
+in this package. Called by the dashboard, ``GET api/status``, Prometheus, and the commands ``status`` and ``alerts``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def status(s: Measure) -> dict[str, Any]:
 
 async def read_status(s: Measure) -> Status:
     """
-    Read the status; as quickly in a large world. Only reads.
+    Read the status, in bounded time whatever the number of studies. Only reads.
 
     Raises
     ------
@@ -68,12 +68,12 @@ async def read_status(s: Measure) -> Status:
 
 
 def recently(now: datetime) -> datetime:
-    """Start of the minutes over which throughput and latency are reported."""
+    """Return the start of the minutes over which throughput and latency are reported."""
     return floor(now, MINUTE) - timedelta(minutes=RECENT)
 
 
 def status_of(counts: SystemCounts, past: Past, s: Core) -> Status:
-    """Build the status from what was read; ``past`` holds at least the last `RECENT` minutes."""
+    """Build the status from counts and measurements; ``past`` holds at least the last `RECENT` minutes."""
     now = s.clock.now()
     names = {
         instrument.name
@@ -179,7 +179,7 @@ def _counted_at(counts: SystemCounts) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rounds:
-    """Of the row of the timer that compares everything: the last whole round."""
+    """The part of the reconcile timer's row that is read here: the last whole round."""
 
     last_round: LastRound | None = None
 
@@ -195,8 +195,8 @@ def open_drift(counts: SystemCounts) -> OpenDrift:
 
 
 def last_round_of(row: Cursor | None) -> LastRound | None:
-    """Return the last whole round that the row of `RECONCILE_CURSOR` tells of; None where it tells of none."""
+    """Return the last whole round in the row `RECONCILE_CURSOR`; None if there is none."""
     if row is None:
         return None
-    # Of another shape it holds no round that counts: the timer begins another one.
+    # A row of another form holds no valid round: the timer begins a new one.
     return _ROUNDS.read_or(_Rounds(), row.position, row=row.name).last_round

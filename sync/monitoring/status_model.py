@@ -1,4 +1,4 @@
-"""The status as values, and as JSON: what `sync.monitoring.status` reads, and pages, commands and scripts show."""
+"""The status as values and as JSON: `sync.monitoring.status` builds it; pages, commands and scripts show it."""
 
 from __future__ import annotations
 

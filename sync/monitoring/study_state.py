@@ -73,7 +73,7 @@ class Marks:
     not_before: Timestamp | None
     failing_since: Timestamp | None = None
     failure: str = ""
-    """Code of what its last attempt met; empty unless it fails."""
+    """Code of the last attempt's failure; empty unless it failed."""
     hint: str = ""
 
 
@@ -108,7 +108,7 @@ async def study_state(study: StudyRef, s: Project) -> dict[str, Any] | None:
 
 async def read_study_state(study: StudyRef, s: Project) -> StudyState | None:
     """
-    Return all that is known of a study; None for one that was never seen. Reads three rows and writes nothing.
+    Return the whole state of a study; None for a study that was never seen. Reads three rows and writes nothing.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _state(
 
 
 def _in_fhir(projection: Projection, s: Core) -> StudyInFhir:
-    """Refer to the resources of the study; to nothing that is not, or no longer, there."""
+    """Return references to the existing resources of the study."""
     present = projection.finished and projection.instances > 0
     reference = f"ImagingStudy/{projection.fhir_id}"
     return StudyInFhir(

@@ -3,9 +3,9 @@ The jobs of a timer function: each starts when it is due, and none waits for ano
 
     tick  ->  begin the jobs that are due  ->  while one runs, begin what becomes due  ->  all have ended
 
-Where each function has instances of its own, a timer more is an instance more (ADR 0049). A slow job must not keep the
-others from running, as it does not where each has a timer: a tick lasts until its last job has ended, and goes on to
-begin the others meanwhile, until so little time is left that one begun now could not end.
+On plans where each function has its own instances, each further timer costs another instance (ADR 0049). As with
+separate timers, a slow job must not keep the others from running: a tick lasts until its last job has ended and
+meanwhile begins other jobs, unless too little time is left for them to end.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from sync.monitoring.timers import Phase, run_phases
 from sync.ports import Core
 
 LONGEST_TICK = 540.0
-"""Seconds that a tick and all that it begins may take; the host ends a function after ten minutes (host.json)."""
+"""Seconds that a tick and all its jobs may take; the host ends a function after ten minutes (host.json)."""
 
 SHORTEST = 60.0
-"""Seconds that a job has at least: one that is due later in a tick begins in the next."""
+"""Minimum seconds that a job needs: a job that becomes due later in a tick begins in the next tick."""
 
 LOOK = 1.0
-"""Seconds between two looks for what is due, while something runs."""
+"""Seconds between two checks for due jobs while a job runs."""
 
 EARLY = 3.0
-"""Seconds, and a tenth of its period at most, by which a job may begin early: timers fire some milliseconds early, and
-what a tick began was late by what its process took to start."""
+"""Seconds, but at most a tenth of its period, by which a job may begin early: timers fire some milliseconds early, and
+the previous run began late by the start-up time of its process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """
-    The work that a timer of its own would do.
+    Work that could have its own timer.
 
-    ``timer`` names it in metrics, logs and ``alert.timer``; ``every`` is the time between two beginnings, and ``least``
-    the time that it needs at least to be begun, both in seconds.
+    ``timer`` names the job in metrics, logs and ``alert.timer``; ``every`` is the time between two starts, and
+    ``least`` the time that must be left for a start, both in seconds.
     """
 
     timer: str
@@ -56,14 +56,14 @@ async def run_due(
     now: Callable[[], float] = time.monotonic,
 ) -> None:
     """
-    Run every job that is due, and what becomes due while one of them runs.
+    Run every job that is due, and jobs that become due while one of them runs.
 
-    Idempotent if the phases are. No job runs twice at once. A process that is being stopped cancels what runs.
+    Idempotent if the phases are. No job runs twice at once. When the process is stopped, running jobs are cancelled.
 
     Parameters
     ----------
     begun
-        When this process last began each job, by ``now``; a new process begins all of them. Changed here.
+        When this process last began each job, by ``now``; a new process begins all of them. Updated by this function.
     now
         Seconds of a clock that never goes back.
 
@@ -84,7 +84,7 @@ async def run_due(
             if not running:
                 break
             ended, _ = await asyncio.wait(running, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
-            for task in [task for task in running if task in ended]:  # the first begun that failed stands for all
+            for task in [task for task in running if task in ended]:  # the failed job that began first represents all
                 del running[task]
                 if (failure := task.result()) is not None:
                     failures.append(failure)
@@ -101,7 +101,7 @@ def _is_due(job: Job, begun: MutableMapping[str, float], now: float) -> bool:
 
 
 async def _run(job: Job, left: float, s: Core) -> SyncError | None:
-    """Run one job within what is left of the tick; what a phase raises keeps no other job from running."""
+    """Run one job within the rest of the tick; an exception of a phase does not prevent other jobs from running."""
     share = left / len(job.phases)
     try:
         await run_phases(job.timer, [replace(phase, seconds=min(phase.seconds, share)) for phase in job.phases], s)

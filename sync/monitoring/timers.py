@@ -1,12 +1,11 @@
 """
-The phases of a timer: each runs, even if one before it failed, within a budget, and each run is measured.
+The phases of a timer: each runs within a budget, even if an earlier one failed, and each run is measured.
 
     timer  ->  phase: done | failed | too long  ->  metric dicom_sync.timer.runs  ->  alert.timer when none succeeds
 
-A run whose lease another process holds is none of these: that process measures it. A phase that fails must not keep
-the next one from running: a FHIR service whose list cannot be read is no reason to leave studies unswept. What failed
-is raised in the end, so that the host counts the run as failed too; the first failure stands for all, and each is
-logged and measured.
+A run whose lease another process holds counts as none of these: that process measures it. A failed phase must not keep
+the next one from running: a FHIR service whose list cannot be read is no reason to leave studies unswept. The first
+failure is raised at the end, so that the host counts the run as failed too; every failure is logged and measured.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, TIMER_RUNS
 
 BUDGET = 120.0
-"""Seconds that a phase may take, where it says nothing else; below the limit of a function in any plan."""
+"""Seconds that a phase may take by default; below the limit of a function in any plan."""
 
 _OUTAGES = (".unavailable", ".throttled")
-"""Ends of codes that pass by themselves: they count as failed runs, not as deliveries that failed."""
+"""Suffixes of codes of transient failures: they count as failed runs, not as failed deliveries."""
 
 Work = Callable[[], Awaitable[object]]
-"""Begins the work of a phase; what it returns does not matter."""
+"""Begins the work of a phase; its return value is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """
-    One part of a timer's work, which has to be idempotent: a phase that takes too long is cancelled.
+    One part of a timer's work, which must be idempotent: a phase that takes too long is cancelled.
 
-    ``name`` is of lower-case letters and underscores, because it becomes a metric's attribute.
+    ``name`` consists of lower-case letters and underscores, because it becomes a metric's attribute.
     """
 
     name: str
@@ -47,9 +46,9 @@ class Phase:
 
 async def run_phases(timer: str, phases: Sequence[Phase], s: Core) -> None:
     """
-    Run the phases one after the other, each within its budget, whatever the others raise.
+    Run the phases one after the other, each within its budget, whatever other phases raise.
 
-    Idempotent if the phases are. A process that is being stopped cancels the phase that runs and begins no other.
+    Idempotent if the phases are. When the process is stopped, the running phase is cancelled and no other begins.
 
     Parameters
     ----------
@@ -75,14 +74,14 @@ async def _run(timer: str, phase: Phase, s: Core) -> SyncError | None:
     except SyncError as failure:
         note_run(timer, phase.name, s, failure=failure)
         return failure
-    # Where several hosts fire a timer, one does the work: the others must not tell its failures as successes.
+    # If several hosts fire a timer, one does the work: the others must not report its failures as successes.
     if asked != {False}:
         note_run(timer, phase.name, s)
     return None
 
 
 def note_run(timer: str, phase: str, s: Core, *, failure: SyncError | None = None) -> None:
-    """Measure one run of a phase, and log it if it failed; for work that has phases of its own inside."""
+    """Measure one run of a phase, and log it if it failed; for work that has its own phases."""
     outcome = "failed" if failure is not None else "done"
     s.telemetry.measure(TIMER_RUNS, timer=timer, phase=phase, outcome=outcome)
     if failure is not None:

@@ -1,8 +1,8 @@
 """
 The verdict of the status: whether everything that arrived is in FHIR and, if not, the reason in a sentence.
 
-`sync.monitoring.status` hands it counts, alerts and the chart of the last minutes; the dashboard, ``status`` and
-``GET api/status`` show it.
+`sync.monitoring.status` passes counts, alerts and the chart of the last minutes; the dashboard, ``status`` and ``GET
+api/status`` show the verdict.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ HELD_MINUTES = 2
 """Minutes without a processed object after which leased messages are reported."""
 
 SLOW_SECONDS = 5.0
-"""Mean of a FHIR request from which on it explains why a study waits."""
+"""Mean duration of a FHIR request from which on the service counts as the reason why a study waits."""
 
 OVERDUE = 2.0
-"""A study that waits this many times the longest regular wait is behind, not just on its way."""
+"""A study that waits this many times the longest regular wait is behind, not just being processed."""
 
 FLOW = frozenset({"alert.lag", "alert.queue", "alert.fhir_throttling", "alert.feed", "alert.missing_events"})
-"""Alerts of something that waits or is missing; while any other is active, nothing need be behind."""
+"""Alerts that mean that work waits or events are missing; other alerts do not mean that the flow is behind."""
 
 
 def judge(
@@ -45,16 +45,16 @@ def judge(
     problems: Sequence[ServiceProblem] = (),
 ) -> Health:
     """
-    Return the verdict with its reasons. Pure but for the clock.
+    Return the verdict with its reasons. Pure except for the clock.
 
     Parameters
     ----------
     held
         Sentences about messages that no worker processes, see `messages_held`.
     slow
-        Why what waits too long may wait, see `slow_fhir`.
+        Why a study may wait too long, see `slow_fhir`.
     problems
-        Services that fail now; they keep something back only while anything is outstanding.
+        Services that fail now; they delay work only while work is outstanding.
     """
     raised = sorted((a for a in alerts.values() if a.raised), key=lambda alert: BY_CODE[alert.code].severity.value)
     codes = {alert.code for alert in raised}
@@ -107,8 +107,8 @@ def messages_held(counts: SystemCounts, chart: Chart) -> list[str]:
     """
     Report object messages that are leased while no object is processed.
 
-    A killed worker's messages stay leased for ten minutes: they are in the queue, no peek shows them, and so they have
-    no age. Without this the verdict would be *in sync* though objects are missing.
+    A killed worker's messages stay leased for ten minutes: they are in the queue, but no peek shows them, and so they
+    have no age. Without this report the verdict would be *in sync* although objects are missing.
     """
     depth = counts.queues.get(OBJECTS_QUEUE, 0)
     if not depth or OBJECTS_QUEUE in counts.queue_ages:
@@ -139,7 +139,7 @@ def slow_fhir(chart: Chart, s: Core) -> list[str]:
 
 
 def _stopped(counts: SystemCounts, s: Core) -> tuple[str, ...]:
-    """Report that the timers do not run, before and without any watcher that raises the alert."""
+    """Report that the timers do not run, even before or without a watcher that raises the alert."""
     age = evaluation.stopped_for(counts)
     rule = BY_CODE[evaluation.STOPPED]
     return (

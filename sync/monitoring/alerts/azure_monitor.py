@@ -1,5 +1,5 @@
 """
-The alert rules for Azure Monitor: the same table, as Bicep and as a workbook, for when the app itself cannot speak.
+The alert rules for Azure Monitor: the same table, as Bicep and as a workbook, for when the app itself cannot notify.
 
 Pure text: ``python -m sync alerts export``. The queries read ``customMetrics``, where Application Insights keeps what
 OpenTelemetry exports, under the names of `sync.telemetry.instruments`. Sources: Azure
@@ -117,15 +117,15 @@ UNMEASURED = Rule(
     setting="stopped_seconds",
     minutes=10,
 )
-"""Only Azure Monitor can see that gauges are missing: the app, which would tell, is what fails to measure them."""
+"""Only Azure Monitor can detect missing gauges: the app that would report them is the one that fails to measure."""
 
 AZURE_RULES = (*RULES, UNMEASURED)
 
 _GRACE = frozenset({"alert.stopped", "alert.unmeasured", "alert.access"})
-"""Rules that a first deployment would raise: no app yet, or a role that takes minutes to be known everywhere."""
+"""Rules that a first deployment would raise: there is no app yet, or a new role takes minutes to take effect."""
 
 WINDOWS = (1, 5, 10, 15, 30)
-"""Minutes that Azure Monitor takes as a window."""
+"""Minutes that Azure Monitor accepts as a window."""
 
 CHARTS: tuple[tuple[str, Instrument], ...] = (
     ("Objects by outcome", OBJECTS),
@@ -139,7 +139,7 @@ CHARTS: tuple[tuple[str, Instrument], ...] = (
 
 
 def query(rule: Rule) -> str:
-    """Return the KQL that gives the rule's figure as column ``value``; 0 where there is no row."""
+    """Return the KQL that yields the rule's value as column ``value``; 0 if there is no row."""
     limits = "".join(
         f' | where tostring(customDimensions["{key}"]) in ({", ".join(json.dumps(value) for value in sorted(values))})'
         for key, values in rule.where.items()
@@ -151,7 +151,7 @@ def query(rule: Rule) -> str:
 
 
 def _failing_query(rule: Rule) -> str:
-    """Return the KQL of a rule for what has failed and never succeeded within the window, in seconds."""
+    """Return the KQL of a rule for attribute sets that failed and never succeeded within the window, in seconds."""
     *sets, outcome = (f'tostring(customDimensions["{attribute.key}"])' for attribute in rule.instrument.attributes)
     return (
         f'customMetrics | where name == "{rule.instrument.name}" | summarize done = countif({outcome} == "done"), '
@@ -162,7 +162,7 @@ def _failing_query(rule: Rule) -> str:
 
 
 def _column(rule: Rule) -> str:
-    """Return the aggregate; a gauge's row may hold its value as sum only, because it is one measurement."""
+    """Return the aggregate; a gauge's row may hold its value only as the sum, because it is a single measurement."""
     if rule.figure is Aggregation.NOW:
         return "max(coalesce(valueMax, valueSum))"
     return "sum(valueSum)" if rule.instrument.kind is Kind.COUNTER else "todouble(count())"
@@ -197,7 +197,7 @@ def _bicep_rule(rule: Rule) -> str:
 
 
 def workbook() -> str:
-    """Return the text of ``infra/workbook.json``: one chart for each figure that an operator follows."""
+    """Return the text of ``infra/workbook.json``: one chart for each value that an operator monitors."""
     intro = {"type": 1, "content": {"json": "## DICOM-FHIR Sync"}, "name": "title"}
     items: list[dict[str, Any]] = [intro, *(_chart(title, instrument) for title, instrument in CHARTS)]
     return json.dumps({"version": "Notebook/1.0", "items": items, "isLocked": False}, indent=2) + "\n"

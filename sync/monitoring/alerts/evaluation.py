@@ -1,17 +1,17 @@
 """
-Alerts: raised once, cleared once, for any number of evaluators and any crash in between.
+Evaluates alerts: each is raised once and cleared once, for any number of evaluators and any crash in between.
 
     evaluate_alerts (timer, each worker)  ->  one holds the lease  ->  figures and series  ->  state of each rule
         ->  states and unsent notices in one conditional write  ->  send, strike out
 
-The cursor ``alerts`` holds the states, and the notices that are still to be sent: that is the outbox. A worker that
-dies between sending and striking out makes the next one send the same notice again, with the same id; a worker that
-dies before, or whose write loses a race, makes nothing be sent twice or never. Acknowledging is a row of its own, so
-that a person and an evaluation never take each other's write away.
+The cursor ``alerts`` holds the states and, as the outbox, the unsent notices. If a worker dies between sending and
+striking out, the next one sends the same notice again, with the same id. If it dies earlier, or its write loses a race,
+every notice is still sent once. Acknowledgements have their own row, so that a person and an evaluation never overwrite
+each other.
 
-Who watches from outside (`python -m sync alerts watch`) does the same with the same cursor, so two who watch ring once.
-When the app itself last evaluated stands there too: by it a stopped app is noticed, by the outside while it lasts, and
-by the app when it is back.
+An outside watcher (`python -m sync alerts watch`) uses the same cursor, so two watchers do not send duplicate notices.
+The cursor also holds when the app itself last evaluated. By it, the outside watcher detects a stopped app while it
+lasts, and the app detects it when it is back.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from sync.telemetry.measurements import MINUTE
 CURSOR = "alerts"
 ACKNOWLEDGED = "alerts.acknowledged"
 RAN = "alerts.ran"
-"""Row by which an app shows that it runs while an evaluator outside of it may always be first."""
+"""Row in which the app records that it runs, because an outside evaluator may always get the lease first."""
 
 STOPPED = "alert.stopped"
 
 MOST_UNSENT = 200
-"""Notices that wait for a channel that fails; the oldest go first."""
+"""Maximum notices that wait for a failing channel; beyond it, the oldest are dropped."""
 
 LONGEST_UNSENT = timedelta(hours=1)
-"""How long sending a notice is tried; later it would report the past."""
+"""How long sending a notice is retried; later, it would report an old event."""
 
 _LEASE = 90.0
 
@@ -68,9 +68,9 @@ class Alert:
     """
     The state of one rule.
 
-    ``raised_at`` is None while it is not raised. ``quiet_since`` is since when a raised one has been below its
-    threshold; only when that lasts is it cleared. ``number`` counts how often it was raised: code and number name one
-    alert for ever.
+    ``raised_at`` is None while the alert is not raised. ``quiet_since`` is the time since which a raised alert has been
+    below its threshold; it is cleared only if that lasts. ``number`` counts how often it was raised: code and number
+    identify one alert for ever.
     """
 
     code: str
@@ -83,7 +83,7 @@ class Alert:
 
     @property
     def raised(self) -> bool:
-        """Whether it is raised now."""
+        """Whether the alert is raised now."""
         return self.raised_at is not None
 
 
@@ -92,8 +92,8 @@ class Evaluated:
     """
     The content of the row of the last evaluation.
 
-    ``unsent`` are notices that were not sent yet, each with its channel. ``app_at`` is when the app itself last
-    evaluated, or when an outside watcher first looked for it; None before either.
+    ``unsent`` are notices that were not sent yet, each with its channel. ``app_at`` is the time when the app itself
+    last evaluated, or when an outside watcher first checked for it; None before both.
     """
 
     alerts: tuple[Alert, ...] = ()
@@ -102,12 +102,12 @@ class Evaluated:
 
     @classmethod
     def of(cls, cursor: Cursor | None) -> Evaluated:
-        """Return what a row keeps; nothing without one. Raises like `RowValue.read`."""
+        """Return the content of the row; an empty one without a row. Raises like `RowValue.read`."""
         return EVALUATED.read(cursor.position, row=cursor.name) if cursor is not None else cls()
 
     @property
     def states(self) -> Mapping[str, Alert]:
-        """The alerts that there are rules for, by code."""
+        """Return the alerts that have a rule, by code."""
         return {alert.code: alert for alert in self.alerts if alert.code in BY_CODE}
 
 
@@ -116,12 +116,12 @@ EVALUATED: RowValue[Evaluated] = RowValue(Evaluated)
 
 def step(alert: Alert, rule: Rule, value: float, s: Core) -> tuple[Alert, Notice | None]:
     """
-    Move one alert on by one evaluation. Pure but for the clock.
+    Advance one alert by one evaluation. Pure except for the clock.
 
     Returns
     -------
     tuple
-        The alert as it is now, and the notice when it was raised or cleared by this step.
+        The new state of the alert, and the notice if this step raised or cleared it.
     """
     limits, now = s.settings.alert, s.clock.now()
     threshold = rule.threshold(limits)
@@ -166,17 +166,17 @@ async def evaluate_alerts(
     s: Measure, *, recorder: Recorder, channels: Mapping[str, AlertChannel], outside: bool = False
 ) -> Sequence[Notice]:
     """
-    Evaluate every rule, keep the states, send what was raised and cleared. Idempotent, also after a crash.
+    Evaluate every rule, store the states, and send notices of changes. Idempotent, also after a crash.
 
     Parameters
     ----------
     outside
-        Another process than the app evaluates: that does not show that the timers run.
+        A process other than the app evaluates, which does not prove that the timers run.
 
     Returns
     -------
     Sequence
-        What was raised or cleared by this call; empty when another worker evaluates.
+        Notices of the alerts that this call raised or cleared; empty when another worker evaluates.
 
     Raises
     ------
@@ -196,23 +196,23 @@ async def evaluate_alerts(
         if not unsent:
             await lease.finish(_position(alerts, unsent, ran_at))
             return notices
-        # Kept before they are sent: a crash in between sends them again, and none is lost.
+        # Stored before they are sent: after a crash in between they are sent again, and none is lost.
         await lease.advance(_position(alerts, unsent, ran_at))
         remaining = await _send(unsent[-MOST_UNSENT:], channels, s)
         if remaining != unsent:
             await lease.advance(_position(alerts, remaining, ran_at))
         return notices
-    return ()  # another process took over, and sends what was kept
+    return ()  # another process took over, and sends the stored notices
 
 
 def sentence(alert: Alert, s: Core) -> str:
-    """Say of a raised alert how it is; of one that is clearing since when it is over, and when it will be cleared."""
+    """Describe a raised alert: its value or, if it is clearing, since when and when it will be cleared."""
     rule, limits = BY_CODE[alert.code], s.settings.alert
     if alert.quiet_since is None:
         return f"{rule.code}: {rule.says(alert.value, limits)}"
     quiet = max(round((s.clock.now() - alert.quiet_since).total_seconds()), 0)
     left = max(round(limits.clear_after_seconds) - quiet, 0)
-    cleared = f"in {left} s" if left else "at the next evaluation"  # which may never come: the timers may not run
+    cleared = f"in {left} s" if left else "at the next evaluation"  # it may never come: the timers may not run
     return f"{rule.code}: over for {quiet} s, cleared {cleared}. At its worst: {rule.says(alert.worst, limits)}"
 
 
@@ -232,10 +232,10 @@ def _evaluated(
 
 async def _sign(s: Jobs) -> None:
     """
-    Note that the app runs, as of the last evaluation that succeeded. Idempotent; one of several calls is enough.
+    Record that the app runs, as of the last successful evaluation. Idempotent; one of several calls is enough.
 
-    Not as of now: where the holder of the lease is another host of the app and cannot evaluate, it does not sign, and
-    who finds the lease taken must not sign in its place; the outage would be told by none of them.
+    The time is not that of the call: if the lease holder, another host of the app, cannot evaluate, it does not sign,
+    and a host that finds the lease taken must not sign in its place. Otherwise, no host would report the outage.
     """
     evaluated, stored = await asyncio.gather(s.cursors.read(CURSOR), s.cursors.read(RAN))
     at = evaluated.value.advanced_at if evaluated is not None else None
@@ -248,9 +248,10 @@ async def _sign(s: Jobs) -> None:
 
 async def measured_values(s: Measure, recorder: Recorder, *, outside: bool = False) -> Mapping[str, float]:
     """
-    Measure how things stand, and give the figure of every rule; ``outside`` as for `evaluate_alerts`.
+    Measure the current state, and return the value of every rule; ``outside`` as for `evaluate_alerts`.
 
-    Sums come from the series of all workers: this one's is written first, another's is at most one interval old.
+    Sums come from the measurements of all workers: this worker's are written first, others' are at most one interval
+    old.
     """
     counts = await read_counts(s)
     measure_counts(counts, s)
@@ -285,7 +286,7 @@ def _figure(rule: Rule, counts: SystemCounts, chart: Chart) -> float:
 
 
 def _failing_for(chart: Chart, rule: Rule, now: datetime) -> float:
-    """Return for how many seconds the worst attribute set has failed, since its last minute with a success."""
+    """Return for how many seconds the worst attribute set has failed since its last minute with a success."""
     failed, succeeded = defaultdict[frozenset[str], list[datetime]](list), dict[frozenset[str], datetime]()
     for line in chart.of(rule.instrument.name):
         attributes = dict(line.attributes)
@@ -330,7 +331,7 @@ def stopped_for(counts: SystemCounts, *, runs: bool = False) -> float:
     """
     Return for how many seconds the timers of the app did not run.
 
-    When they never did: since when a study waits for them, and nothing if the app itself asks (``runs``).
+    If they never ran: for how long a study has been waiting for them, and 0 if the app itself asks (``runs``).
     """
     rows = (counts.cursors.get(name) for name in (CURSOR, RAN))
     at = max((at for row in rows if (at := Evaluated.of(row).app_at)), default=None)
@@ -386,11 +387,11 @@ async def acknowledge(code: str, who: str, s: Control) -> Alert | None:
 
 
 def acknowledgement_of(alert: Alert, row: Cursor | None) -> Acknowledgement | None:
-    """Return who acknowledged an alert that is raised; None where it was raised again since."""
+    """Return the acknowledgement of a raised alert; None if the alert was raised again since."""
     entry = _acknowledged(row).get(alert.code) if row is not None else None
     return entry if entry is not None and alert.raised and alert.number == entry.number else None
 
 
 def _acknowledged(row: Cursor) -> Mapping[str, Acknowledgement]:
-    """Return what a row keeps, by code; what is in no form that is known acknowledges nothing."""
+    """Return the row's acknowledgements by code; content of an unknown form counts as none."""
     return _ACKNOWLEDGED.read_or({}, row.position, row=ACKNOWLEDGED)

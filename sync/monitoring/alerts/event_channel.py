@@ -1,4 +1,4 @@
-"""Alerts as result events: through the same outbox and to the same topic as the events of studies."""
+"""Sends alerts as result events: through the same outbox and to the same topic as the events of studies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sync.protocol.outbox import add_event, publish_pending
 
 
 class EventChannel(AlertChannel):
-    """Puts each notice into the outbox, under its own id: put again, it is there once."""
+    """Puts each notice into the outbox under its own id, so that a repeated notice is there once."""
 
     def __init__(self, s: Announce) -> None:
         self._s = s
 
     async def send(self, notice: Notice) -> None:
-        """Announce the notice, and deliver it if the topic answers; otherwise the sweeper does."""
+        """Put the notice into the outbox, and deliver it if the topic answers; otherwise the sweeper delivers it."""
         kind = AlertRaised if notice.step == "raised" else AlertCleared
         payload = kind(
             alert=notice.alert,

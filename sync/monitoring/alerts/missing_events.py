@@ -1,10 +1,11 @@
 """
-Events that never came: the one failure that nothing inside the sync can notice by itself.
+Detects events that never came: the one failure that the sync cannot notice from its own state.
 
-Each call lists a page of the source and asks, for some of its recent objects, whether the sync has seen them as they
-are. One that it has not seen, though no event waits in the queue, misses its event, for as long as it is old.
-The walk goes round and round, one page a call: a container of a million objects is passed within hours, for a few cents
-a month. Recent objects only: what was there before the sync is for a backfill, and what a restart left for a replay.
+Each call lists a page of the source and checks, for some of its recent objects, whether the sync has seen their current
+state. If it has not, although no event waits in the queue, the object's event has been missing for as long as the
+object is old. The walk cycles through the containers, one page per call: a container of a million objects takes hours,
+and costs a few cents a month. Only recent objects are checked: objects from before the sync need a backfill, and
+objects that a restart left out need a replay.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from sync.protocol.leases import held
 from sync.protocol.row_values import RowValue
 
 GRACE = timedelta(minutes=2)
-"""An event may take so long, or as long as the threshold of the alert allows when that is less."""
+"""Time that an event may take; the threshold of the alert, if it is shorter."""
 
 RECENT = timedelta(days=1)
 
 INSPECTED = 20
-"""Objects of a page whose rows are read at most, spread over the page: missing events concern many."""
+"""Maximum objects of a page whose rows are read, spread over the page: missing events affect many objects."""
 
 _LEASE = 60.0
 
@@ -39,16 +40,16 @@ _LEASE = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stand:
     """
-    Where the walk stands: the container, and the token of its next page.
+    The position of the walk: the container, and the token of its next page.
 
-    ``oldest`` is since when an object is unseen that this round has met; ``unseen_since`` the same, of the round before
-    too.
+    ``oldest`` is the earliest time since which an object of this round is unseen; ``unseen_since`` includes the round
+    before.
     """
 
     container: int = 0
     token: str | None = None
     passed: Passed = field(default_factory=Passed)
-    """Tokens of the container until here."""
+    """Tokens of the container up to this position."""
     oldest: Annotated[Timestamp | None, Field(alias="found")] = None
     unseen_since: Timestamp | None = None
 
@@ -58,16 +59,16 @@ _STAND: RowValue[_Stand] = RowValue(_Stand)
 
 async def find_missing_events(s: Watch, listing: ObjectListing) -> None:
     """
-    Go one page on, and keep since when an object has been unseen. Idempotent; one worker at a time.
+    Check one more page, and store since when an object has been unseen. Idempotent; one worker at a time.
 
-    While events wait in the queue, missing ones cannot be told from late ones: the walk rests.
+    While events wait in the queue, missing events cannot be distinguished from late ones, so the walk pauses.
 
     Raises
     ------
     TransientError
         Storage or the source did not answer.
     """
-    began = s.clock.now()  # before the queue is inspected: an object must have been without an event for long then
+    began = s.clock.now()  # read before the queue: by then, an object must have been without an event for long
     if not await s.object_queue.is_empty():
         return
     async with held(MISSING_EVENTS_CURSOR, s, seconds=_LEASE) as lease:
@@ -112,7 +113,7 @@ async def _oldest_without_event(objects: Sequence[ListedObject], now: datetime, 
 
 
 async def _is_as_listed(listed: ListedObject, s: Inspect) -> bool:
-    """Ask the source: what was changed or deleted since it was listed may have been seen as it is now."""
+    """Ask the source: if an object was changed or deleted since it was listed, its current state may have been seen."""
     try:
         return await s.objects.etag(listed.object) == listed.etag
     except SourceGone:

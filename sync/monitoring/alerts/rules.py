@@ -2,8 +2,9 @@
 The alert rules: one table for our own evaluation, for Azure Monitor and for the runbook.
 
 A rule inspects one instrument of `sync.telemetry.instruments`: the sum of a counter over some minutes, or the highest
-of a gauge's attribute sets now. It is broken while that is more than its threshold, a setting ``DICOM_SYNC_ALERT_*``;
-and over when it is at most four fifths of it, so that a value near the threshold does not notify twice.
+of a gauge's attribute sets now. It is broken while this value exceeds its threshold, a setting ``DICOM_SYNC_ALERT_*``,
+and is over when the value is at most four fifths of the threshold, so that a value near the threshold does not notify
+twice.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RELEASE = 0.8
 
 
 class Severity(enum.Enum):
-    """How bad it is; Azure Monitor's numbers."""
+    """Severity of an alert, with Azure Monitor's numbers."""
 
     CRITICAL = 1
     WARNING = 2
@@ -44,13 +45,13 @@ class Aggregation(enum.Enum):
     """The aggregate of an instrument that is compared with the threshold."""
 
     NOW = "now"
-    """The highest of a gauge, as it is now."""
+    """The current highest value of a gauge."""
     SUM = "sum"
     """The sum of a counter over the window."""
     ABSENT = "absent"
     """
-    For how long nothing was counted. The app can tell only of a gap that is over; while it lasts, an outside watcher
-    tells: Azure Monitor, and `python -m sync alerts watch`.
+    Time for which nothing was counted. The app itself can report only a gap that is over; while the gap lasts, an
+    outside watcher reports it: Azure Monitor, and `python -m sync alerts watch`.
     """
 
     FAILING = "failing"
@@ -65,7 +66,7 @@ class Rule:
     """
     One line of the table.
 
-    ``where`` limits the instrument to attribute sets: OTel key -> values, one of which it must carry.
+    ``where`` limits the instrument to attribute sets: OTel key -> allowed values.
     """
 
     code: str
@@ -83,15 +84,15 @@ class Rule:
     where: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def threshold(self, settings: AlertSettings) -> float:
-        """Return the figure that must not be exceeded."""
+        """Return the value that must not be exceeded."""
         return float(getattr(settings, self.setting))
 
     def concerns(self, attributes: Mapping[str, str]) -> bool:
-        """Whether a set of attributes is one that this rule inspects."""
+        """Whether this rule inspects a set of attributes."""
         return all(attributes.get(key) in values for key, values in self.where.items())
 
     def says(self, value: float, settings: AlertSettings) -> str:
-        """Return one sentence with figure, threshold and period."""
+        """Return one sentence with value, threshold and period."""
         over = f" in {self.minutes} minutes" if self.figure is Aggregation.SUM else ""
         return f"{self.title}: {round(value, 1):g}{self.unit}{over}, allowed {self.threshold(settings):g}{self.unit}."
 
@@ -261,7 +262,7 @@ RULES = (
 )
 
 COUNTED = frozenset(rule.instrument.name for rule in RULES if rule.figure is not Aggregation.NOW)
-"""Instruments whose counts raise alerts: what a command counts there would ring for the app."""
+"""Instruments whose counts raise alerts: counts of a command would raise them for the app."""
 
 BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in RULES}
 

@@ -1,8 +1,8 @@
 """
-Feeds that are configured and never were read: a wrong address, a refusal from the first day on, a timer switched off.
+Feeds that are configured and were never read: a wrong address, a refusal from the first day on, a disabled timer.
 
-The cursor of a feed tells when it was read last. One that never was read tells nothing, and its feed would be taken for
-one without news; so since when it is missed is kept apart.
+The cursor of a feed says when the feed was last read. A feed that was never read has no cursor, and would be taken for
+a feed without changes, so the time since which it is missing is kept in a separate row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sync.ports import Jobs, Measure
 
 async def note_unread_feeds(s: Measure) -> None:
     """
-    Keep since when each configured feed has been missed, and forget those that were read. Idempotent.
+    Record since when each configured feed has been unread, and forget feeds that were read. Idempotent.
 
     Raises
     ------

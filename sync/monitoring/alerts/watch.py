@@ -31,17 +31,17 @@ async def watch(
     Parameters
     ----------
     outside
-        Not the app itself watches: see `evaluate_alerts`.
+        A process other than the app watches: see `evaluate_alerts`.
 
     Returns
     -------
     Sequence
-        What was raised or cleared by this call.
+        Notices of the alerts that this call raised or cleared.
 
     Raises
     ------
     StoreUnavailable
-        Storage did not answer: no alert can be sent. Azure Monitor's own rules are for that.
+        Storage did not answer: no alert can be sent. Azure Monitor's own rules cover this case.
     """
     phases = (
         Phase(name="counts", work=lambda: store_counts(s)),
