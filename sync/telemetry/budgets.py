@@ -30,5 +30,5 @@ async def cut_off_after(seconds: float, work: Awaitable[T], too_long: SyncError)
             return await work
     except TimeoutError:
         if not limit.expired():
-            raise  # a time-out raised by the work itself
+            raise  # a time-out of the work's own
     raise too_long
