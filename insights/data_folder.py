@@ -1,4 +1,4 @@
-"""What commands keep in the folder that ``collect`` fills, beside the tables: the audit file and the site's key."""
+"""Files that commands keep beside the tables in the folder of ``collect``: the audit file and the site's key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "pseudonym.key"
 
 def note(data: Path, noted: Mapping[str, Any]) -> None:
     """
-    Add a line to the audit file: when, who, and what is noted. The file grows only, and its owner alone may read it.
+    Add a line to the audit file: time, user and the given facts. The file only grows, and only its owner may read it.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Answer:
 
 
 def headers(policy: str) -> dict[str, str]:
-    """Return the headers of a page: its policy, no frames, no cache, no address told to others."""
+    """Return the headers of a page: its policy, no frames, no cache, no referrer."""
     return {
         "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
@@ -50,7 +50,7 @@ def headers(policy: str) -> dict[str, str]:
 
 @cache
 def template(package: str) -> Template:
-    """Return ``page.html`` of a package, compiled once; it escapes values, and refuses what it is not given."""
+    """Return ``page.html`` of a package, compiled once; it escapes values and fails on missing ones."""
     environment = Environment(
         loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
@@ -82,14 +82,14 @@ async def record_access(
     action: Literal["R", "U"] = "R",
 ) -> None:
     """
-    Record who views what, or marks it, before it is shown or written.
+    Record who views or marks which resources, before they are shown or written.
 
     Parameters
     ----------
     references
         Resources, such as ``Patient/ID``.
     outcome
-        ``0`` it is shown, ``4`` it is refused.
+        ``0`` if the page is shown, ``4`` if it is refused.
 
     Raises
     ------

@@ -51,7 +51,7 @@ async def digests(service: FhirService, rule: str, now: datetime) -> list[Result
 
 
 def _week_sent(item: Mapping[str, Any]) -> str:
-    """Return the week in which an item was sent: a service that ignores ``sent`` finds those of all weeks."""
+    """Return the week in which an item was sent: a service that ignores ``sent`` returns the items of all weeks."""
     return week_of(datetime.fromisoformat(str(item["sent"])).astimezone(UTC).date())
 
 

@@ -1,9 +1,9 @@
 """
 An outcome as an item of an inbox, and a mark on it: FHIR Communications under ids of ours. Pure.
 
-Outcomes stay in FHIR, where the patient's other data is, under its access rules; no table of ours has it. The id
-of an item is made of rule, finding and addressee, so that telling it again writes the same resource; its state is made
-of its content, so that an outcome that was corrected makes the item new and a mark on the former one does not count.
+Outcomes stay in FHIR with the patient's other data, under the same access rules; no table of ours contains them. The id
+of an item is a hash of rule, finding and addressee, so that a repeat writes the same resource. Its state is a hash of
+its content, so that a corrected outcome makes the item new, and a mark on the former state does not count.
 
 Source: FHIR R4 communication.html (recipient, about, inResponseTo).
 """
@@ -36,12 +36,12 @@ _KINDS = {"pathology": "DiagnosticReport", "procedure": "Procedure", "condition"
 @dataclass(frozen=True, slots=True)
 class Item:
     """
-    An item that should be there.
+    An item that FHIR should contain.
 
     Attributes
     ----------
     state
-        Hash of the content; another state is news.
+        Hash of the content; a changed state is reported again.
     resource
         The Communication.
     """
@@ -54,12 +54,12 @@ class Item:
 
 
 def addressee_key(to: Addressee) -> str:
-    """Return the hashed key of a reader or model, as events have it."""
+    """Return the hashed key of a reader or model, as in events."""
     return digest("addressee", to.model or to.reference, to.system, to.value)
 
 
 def search_tag(to: Addressee) -> str:
-    """Return the tag by which an inbox is searched; readers of one value in two systems share it."""
+    """Return the tag for searching an inbox; readers with the same value in two systems share it."""
     return digest("inbox", to.model or to.reference or to.value)
 
 
@@ -71,7 +71,7 @@ def recipient_of(item: Mapping[str, Any]) -> Addressee:
 
 
 def items_of(rule: str, addressed: Iterable[Addressed], now: datetime) -> list[Item]:
-    """Return the items of all findings with an outcome to tell; a preliminary outcome waits."""
+    """Return the items of all findings with an outcome to report; a preliminary outcome waits."""
     told = [one for one in addressed if one.matched.outcome in {"found", "other side", "undecidable"}]
     return [_item(rule, one, now) for one in told]
 
@@ -137,18 +137,18 @@ def event_of(item: Item, rule: str, now: datetime) -> ResultEvent:
 
 
 def withdrawn(former: Mapping[str, Any]) -> Resource:
-    """Return a former item as one whose outcome is not so."""
+    """Return a former item as withdrawn, because its outcome no longer holds."""
     return {**former, "status": WITHDRAWN}
 
 
 def mark_of(item: Mapping[str, Any], mark: Mark, *, who: str, practitioner: str, now: datetime) -> Resource:
     """
-    Return the mark of one reader on an item; a later one takes its place, and FHIR keeps the history.
+    Return the mark of one reader on an item; a later mark replaces it, and FHIR keeps the history.
 
     Parameters
     ----------
     who
-        Name by which the reader signed in.
+        Name with which the reader signed in.
     practitioner
         ``Practitioner/ID``; empty if none is known.
     """
@@ -170,7 +170,7 @@ def mark_of(item: Mapping[str, Any], mark: Mark, *, who: str, practitioner: str,
 
 
 def state_of(resource: Mapping[str, Any]) -> str:
-    """Return the state that an item has, or that a mark is about."""
+    """Return the state of an item, or the state to which a mark refers."""
     states = (
         identifier.get("value") for identifier in resource.get("identifier") or () if identifier.get("system") == STATE
     )

@@ -18,7 +18,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item and the reader's mark on what it says now; empty where there is none."""
+    """An item and the reader's mark on its present state; empty if there is none."""
 
     item: Resource
     mark: str = ""
@@ -27,7 +27,7 @@ class Entry:
 
     @property
     def lines(self) -> list[str]:
-        """Return what it tells."""
+        """Return the text of the item."""
         return [str(content.get("contentString") or "") for content in self.item.get("payload") or ()]
 
     @property
@@ -37,19 +37,19 @@ class Entry:
 
     @property
     def rule(self) -> str:
-        """Return the rule that found it."""
+        """Return the rule of the item."""
         return rule_of(self.item)
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """
-    A reader as the service knows it.
+    A reader's entries in the FHIR service.
 
     Attributes
     ----------
     practitioners
-        ``Practitioner/ID`` of those with the signed-in name as an identifier.
+        ``Practitioner/ID`` of the Practitioners with the signed-in name as an identifier.
     identifiers
         System and value of their identifiers.
     """
@@ -68,14 +68,14 @@ class Owner:
 
 async def owner_of(service: FhirService, name: str) -> Owner:
     """
-    Return the reader that signs in with a name.
+    Return the reader who signs in with a name.
 
     Raises
     ------
     CollectError, Unavailable
         The search is refused, or the service does not answer.
     """
-    # an index may find others too, whose identifiers only look the same to it
+    # a service's index may return others, whose identifiers only look the same to it
     matching = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
     practitioners = [practitioner for practitioner in matching if carries(practitioner, None, name)]
     identifiers = {
@@ -91,7 +91,7 @@ async def owner_of(service: FhirService, name: str) -> Owner:
 
 async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
     """
-    Return the items of a reader, latest first; withdrawn ones are not among them.
+    Return the items of a reader, latest first, without withdrawn ones.
 
     Raises
     ------
@@ -107,7 +107,7 @@ async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
 
 
 def entries_of(items: Iterable[Resource], communications: Iterable[Resource]) -> list[Entry]:
-    """Return items with the latest mark on what they say now; pure."""
+    """Return items with the latest mark on their present state; pure."""
     marks: dict[tuple[str, str], Resource] = {}
     for message in sorted(communications, key=lambda one: str(one.get("sent"))):
         if code_of(message) == MARK:

@@ -1,7 +1,7 @@
 """
-The inbox as a page of the function app: signed in, with a role, only the reader's own items, an AuditEvent first.
+Serves the inbox in the function app: to signed-in readers with a role, only their own items, after an AuditEvent.
 
-A mark is written after its AuditEvent, from a form of this page only: a request that another site sent is refused.
+A mark is written after its AuditEvent, and only from a form of this page: a request from another site is refused.
 Source: FHIR R4 auditevent.html; W3C "Fetch Metadata Request Headers".
 """
 
@@ -26,7 +26,7 @@ _LONGEST_FORM = 4096
 
 
 async def serve(sent: Mapping[str, str], method: str, body: bytes, settings: Settings) -> Answer:
-    """Answer one request for the inbox of who is signed in; a failure is a page too."""
+    """Answer one request for the inbox of the signed-in reader; a failure is also answered with a page."""
     if not settings.inbox:
         return problem(404, "There is no such page", "DICOM_SYNC_INBOX is off.")
     caller = signed_in(sent, settings)

@@ -1,13 +1,13 @@
 """
-One run of a watch: whose records changed, the outcomes of their reads and findings, and which of them are new.
+One run of a watch: finds the patients whose records changed, matches outcomes, and reports the new ones.
 
     changed patients since the cursor -> all their records -> the views and `match`, as in a report -> items
         -> event into the outbox, then the item into FHIR, then the cursor
 
-A run may be repeated and interrupted anywhere: ids are made of the content, an item that FHIR has in that state is
-not written again, and the cursor moves last. Two processes do not run the same rule: the cursor is leased, for a
-short time that is renewed while the run works, so a killed run delays the next by `LEASE_SECONDS` at most. One
-that was suspended for longer finds its lease expired before it writes anything more.
+A run may be repeated, and interrupted anywhere: ids are hashes of the content, an item that FHIR has in that state is
+not written again, and the cursor moves last. Two processes never run the same rule: the cursor has a short lease that
+is renewed during the run, so a killed run delays the next by `LEASE_SECONDS` at most. A run that was suspended for
+longer notices that its lease expired before it writes anything more.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from sync.protocol.outbox import add_event, publish_pending
 from sync.protocol.row_values import RowValue
 
 OVERLAP = timedelta(minutes=2)
-"""By how much a run overlaps the last one: resources that a service shows later than their update are still read."""
+"""Overlap of a run with the last one, to read resources that a service shows some time after their update."""
 
 LEASE_SECONDS = 60.0
 """How long the lease of a killed watch blocks others."""
@@ -68,7 +68,7 @@ class WatchRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stand:
-    """Where a watch stands: all that changed before ``since`` was told, by the rule of that digest, until that week."""
+    """Position of a watch: the rule, the time until which changes are reported, and the week of the last digest."""
 
     since: str | None = None
     rule: str = ""
@@ -80,7 +80,7 @@ _STAND: RowValue[_Stand] = RowValue(_Stand)
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the cursor and the events are; one `sync.ports.Services` is both."""
+    """The ports of the cursor and the events; `sync.ports.Services` provides both."""
 
     jobs: Jobs
     announce: Announce
@@ -93,19 +93,19 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
     Parameters
     ----------
     begin
-        From when on the first run looks, and the first after the rule changed. Aware, UTC.
+        Start time for the first run, and for the first one after the rule changed. Aware, UTC.
 
     Returns
     -------
     WatchRun or None
-        None when another process runs this rule, or did when it was killed less than `LEASE_SECONDS` ago.
+        None if another process runs this rule, or was killed less than `LEASE_SECONDS` ago while it did.
 
     Raises
     ------
     CollectError, Unavailable, OutcomeError
-        The cursor stays; the next run begins where this one did.
+        The cursor stays; the next run starts at the same place as this one.
     StoreUnavailable
-        The state account did not answer; the same.
+        The state account did not answer; the cursor stays as well.
     """
     done = None
     async with held(f"feedback {prepared.rule.rule}", ports.jobs, seconds=LEASE_SECONDS) as lease:
@@ -123,10 +123,10 @@ async def watch_once(service: FhirService, prepared: Prepared, ports: Ports, *, 
 async def _run(
     service: FhirService, prepared: Prepared, announce: Announce, lease: Lease, begin: datetime
 ) -> tuple[WatchRun, _Stand]:
-    """Publish what is new, and return the counts and where the cursor moves to."""
+    """Publish new items, and return the counts and the next position of the cursor."""
     time, name = await _server_time(service), prepared.rule.rule
     rule = digest(prepared.rule.model_dump_json(), repr(prepared.codes))
-    # A row that cannot be read costs another look from the beginning: what was told then is not told again.
+    # After an unreadable row, the run starts from the beginning: items already reported are not reported again.
     stand = _STAND.read_or(_Stand(), lease.position, row=lease.name)
     since = stand.since if stand.rule == rule else None
     counts = WatchRun()
@@ -164,7 +164,7 @@ async def _tell(  # noqa: PLR0917 -- one step of `_run`
         if former is not None and state_of(former) == item.state and former.get("status") != WITHDRAWN:
             continue
         lease.check()
-        # The event first: an item that is there has its event in the outbox, also after a crash between the two.
+        # The event first: an item that exists has its event in the outbox, even after a crash between the two.
         await add_event(event_of(item, rule, time), announce)
         await _write(service, item.resource)
         _count(counts, item)

@@ -1,1 +1,1 @@
-"""Compares findings of readers and algorithms in images with later outcomes: matches, counts and writes them."""
+"""Matches findings of readers and algorithms in images with later outcomes, counts the matches and writes them."""

@@ -1,4 +1,4 @@
-"""Findings of all readers and models with their outcomes and addressees: the same live and in batch."""
+"""Findings of all readers and models with their outcomes and addressees, for the watch and for reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLES = frozenset({
     "procedure_device", "report_conclusion", "report_interpreter", "report_result", "report_specimen", "report_study",
     "specimen",
 })  # fmt: skip
-"""The tables that `addressed` reads, whatever the rule: a watch builds no others."""
+"""The tables that `addressed` reads for any rule: a watch builds only these."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,9 +32,9 @@ class Addressee:
     Attributes
     ----------
     reference
-        ``Practitioner/ID`` or ``Device/ID``; empty for a reader who is named by an identifier only.
+        ``Practitioner/ID`` or ``Device/ID``; empty for a reader named only by an identifier.
     system, value
-        That identifier.
+        Of that identifier.
     model
         ``NAME VERSION``; empty for a reader.
     """
@@ -47,7 +47,7 @@ class Addressee:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A finding with its outcomes, for one addressee; a report that two readers signed gives two."""
+    """A finding with its outcomes, for one addressee; a report signed by two readers gives two."""
 
     to: Addressee
     matched: Matched
@@ -57,7 +57,7 @@ def addressed(reading: Reading, prepared: Prepared) -> tuple[Addressed, ...]:
     """
     Match the findings of all readers and models.
 
-    Consent to research is asked for findings of models only: a reader's patients are in the reader's care.
+    Consent to research is required only for findings of models: a reader's patients are in the reader's care.
 
     Raises
     ------

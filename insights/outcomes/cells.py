@@ -1,7 +1,7 @@
 """
-The four cells of said and found, what can be computed of them, and which of it may be told.
+The four cells of said and found, the figures computed from them, and the figures that may be shown.
 
-A cell is hidden if it has few people; with it everything from which it could be computed.
+A cell of few people is hidden, as is every figure from which it could be computed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _CELLS = {
 @dataclass(frozen=True, slots=True)
 class Cells:
     """
-    Findings by what was said and found.
+    Numbers of findings, by said and found.
 
     Attributes
     ----------
     counts
         By `true_positive` … `unverified_negative`.
     people
-        Whose findings these are; as many people or fewer.
+        Number of people with these findings; at most the number of findings.
     """
 
     counts: dict[str, int]
@@ -55,7 +55,7 @@ def cells_of(matched: Iterable[Matched]) -> Cells:
 
 def measures(cells: Cells, minimum: int) -> dict[str, Any]:
     """
-    Return what may be told; None is hidden, or cannot be computed.
+    Return the figures that may be shown; None is hidden, or cannot be computed.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def measures(cells: Cells, minimum: int) -> dict[str, Any]:
 
 
 def size_measures(matched: Sequence[Matched], minimum: int) -> dict[str, Any]:
-    """Return bias and limits of agreement, recommended less used, in millimetres; withheld of few people."""
+    """Return bias and limits of agreement, recommended minus used, in millimetres; withheld for few people."""
     answered = [pair for pair in matched if pair.answer and pair.answer.truth.size and pair.finding.size]
     people = len({pair.finding.patient_id for pair in answered})
     if not safe(people, minimum):

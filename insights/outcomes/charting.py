@@ -1,4 +1,4 @@
-"""Agreement by month as a drawing, and a report on a model as a FHIR MeasureReport. Pure."""
+"""Draws agreement by month, and builds a FHIR MeasureReport of a report on a model. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODES = "urn:dicom-fhir-sync:model-report"
 
 
 def monthly_svg(months: Sequence[Mapping[str, Any]]) -> str:
-    """Return agreement by month with its interval; a month that is hidden has its place and no mark."""
+    """Return a drawing of agreement by month with its interval; a hidden month keeps its place without a mark."""
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 2 * _LEFT} {_HEIGHT + 70}" role="img" '
@@ -53,7 +53,7 @@ def measure_report(facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return a summary MeasureReport of the findings: the cells as populations, months and subgroups as stratifiers.
 
-    What is hidden has no count and the reason ``masked``. Source: FHIR R4 measurereport.html.
+    A hidden figure has no count and the reason ``masked``. Source: FHIR R4 measurereport.html.
     """
     findings = facts["findings"]
     cells = findings["all"]["cells"]

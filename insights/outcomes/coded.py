@@ -1,4 +1,4 @@
-"""Codes of a rule as SQL: yes, no or neither, and where."""
+"""Compiles the codes of a rule to SQL: yes, no or neither, and the place."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from insights.outcomes.rule import Judged, Rule
 from insights.views.shape import literal
 
 _SIDES: dict[str, Side] = {"7771000": "left", "24028007": "right", "51440002": "both", "L": "left", "R": "right"}
-"""SNOMED CT left, right, right and left; and DICOM's letters."""
+"""SNOMED CT left, right, and right and left; and DICOM's letters."""
 
 LATERALITY = "272741003"
-"""SNOMED CT Laterality: the component of an Observation that has the side."""
+"""SNOMED CT Laterality: the component of an Observation with the side."""
 
 
 def judged(system: str, code: str, names: Judged, codes: CodeSets) -> str:
@@ -34,9 +34,9 @@ def place(system: str, code: str, rule: Rule, codes: CodeSets) -> str:
 
 def place_of(text: str | None, side_code: str | None, rule: Rule) -> Place:
     """
-    Return a place from what `place` says and the code of a side beside it.
+    Return a place from the result of `place` and a separate code of the side.
 
-    A side of its own wins over that of the site's code.
+    The separate side wins over the side of the site's code.
     """
     site, _, written = (text or "").partition("|")
     if site in rule.sites and not rule.sites[site].has_sides:
@@ -46,7 +46,7 @@ def place_of(text: str | None, side_code: str | None, rule: Rule) -> Place:
 
 
 def common_place(places: list[Place]) -> Place:
-    """Return the place of several, as far as they agree; what they do not agree on is not known."""
+    """Return the common place of several; a part on which they disagree is unknown."""
     sites = {place.site for place in places}
     sides = {place.side for place in places}
     if len(sites) != 1:

@@ -1,4 +1,4 @@
-"""Feedback to one reader: what was said, what was found, and of how many reads anything is known. No scores."""
+"""Feedback to one reader: findings, outcomes, and the number of reads with a known outcome. No scores."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Feedback:
     Attributes
     ----------
     reads, preliminary
-        Final imaging reports, and those that are not.
+        Numbers of final and of preliminary imaging reports.
     known
         Reads with a final outcome.
     open_reads
-        Reads without one whose days are not over yet.
+        Reads without an outcome whose time limit has not passed yet.
     uncoded
-        Reads in which no code of the rule is; an outcome of theirs is shown without agreement.
+        Reads without a code of the rule; their outcomes are shown without agreement.
     matched
         Every finding, with its outcomes.
     """
@@ -51,7 +51,7 @@ class Feedback:
 
     @property
     def headline(self) -> str:
-        """Return of how many reads an outcome is known."""
+        """Return the number of reads with a known outcome."""
         return f"An outcome is known of {self.known} of {self.reads} reads."
 
 
@@ -92,7 +92,7 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
 
 def report(file: Path, data: Path, reader: str, out: Path, *, overwrite: bool = False) -> str:
     """
-    Write the feedback to a reader as text, JSON and CSV, readable by the owner only, and note it; return the text.
+    Write the feedback to a reader as text, JSON and CSV, readable by the owner only, and audit it; return the text.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def _text(given: Feedback, shown: list[Matched]) -> str:
 
 
 def _other(matched: Matched) -> str:
-    """Return what is shown and not counted."""
+    """Return the outcomes that are shown and not counted."""
     parts = (("later", matched.later), ("waiting", matched.waiting), ("other side", matched.other_side))
     counts = [f"{name}: {len(pairs)}" for name, pairs in parts if pairs]
     if matched.undecidable:

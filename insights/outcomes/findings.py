@@ -1,4 +1,4 @@
-"""Findings in images: of readers in reports, of algorithms in Observations."""
+"""Reads findings in images: of readers from reports, of algorithms from Observations."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Reads:
     count
         Final imaging reports.
     findings
-        What they say, one or more a report; `said` is None where no code of the rule is in it.
+        Findings in them, one or more per report; `said` is None if the report has no code of the rule.
     preliminary
-        Reports that are not final, so no reads yet.
+        Reports that are not final and so do not count as reads yet.
     """
 
     count: int
@@ -45,13 +45,13 @@ class Reads:
 
 def read_reads(connection: duckdb.DuckDBPyConnection, reader: str | None, rule: Rule, codes: CodeSets) -> Reads:
     """
-    Return the reads of a reader, and make the temporary table ``read`` of them.
+    Return the reads of a reader, and create the temporary table ``read`` with them.
 
     Parameters
     ----------
     reader
-        ``Practitioner/ID`` (roles of it count), ``SYSTEM|VALUE`` or a value alone, as the reports have it; None for
-        the reads of all readers, of which there may be none.
+        ``Practitioner/ID`` (its roles count), ``SYSTEM|VALUE`` or only a value, as written in the reports; None for the
+        reads of all readers, which may be empty.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_reads(connection: duckdb.DuckDBPyConnection, reader: str | None, rule: 
 
 
 def _reader(reader: str) -> list[str]:
-    """Return id, system and value that a reader may be named by; what is not meant is empty."""
+    """Return the id, system and value that name a reader; the unused ones are empty."""
     if reader.startswith("Practitioner/"):
         return [reader.removeprefix("Practitioner/"), "", ""]
     system, bar, value = reader.rpartition("|")
@@ -117,7 +117,7 @@ _Result = tuple[bool | None, Place]
 
 
 def _results(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> dict[str, list[_Result]]:
-    """Return what the Observations of each read say, and where."""
+    """Return the statements of each read's Observations, and their places."""
     assert rule.said is not None
     value = judged("o.value_code_system", "o.value_code", rule.said, codes)
     own = judged("o.code_system", "o.code", rule.said, codes)
@@ -148,14 +148,14 @@ def _series(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) 
 
 def _of_report(
     plain: Finding,
-    said: bool | None,  # noqa: FBT001 -- it is the value that is judged
+    said: bool | None,  # noqa: FBT001 -- the value to judge
     results: Sequence[_Result],
     series: list[Place],
 ) -> list[Finding]:
     """
-    Return the findings of a report: what its conclusion says, else its results; one a place that it says yes of.
+    Return the findings of a report, from its conclusion, else from its results; one per place with a yes.
 
-    The place is that of the results that say so, else of all of them, else of the series.
+    The place is that of the results with that statement, else of all results, else of the series.
     """
     told_by = "conclusionCode"
     if said is None:
@@ -183,7 +183,7 @@ def model_devices(connection: duckdb.DuckDBPyConnection, model: str) -> tuple[st
     Raises
     ------
     OutcomeError
-        ``models.unknown``: no Device of that name and version has Observations; those that have are named.
+        ``models.unknown``: no Device of that name and version has Observations; the message names those that have.
     """
     models = known_models(connection)
     if model not in models:
@@ -209,7 +209,7 @@ def known_models(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, 
 def match_model(
     connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets, outcomes: Outcomes
 ) -> tuple[tuple[Matched, ...], tuple[Matched, ...]]:
-    """Return the findings of a model and its sizes, each with its outcomes; none of what the rule does not ask for."""
+    """Return the findings of a model and its sizes, each with its outcomes; only those that the rule asks for."""
     findings: tuple[Matched, ...] = ()
     sizes: tuple[Matched, ...] = ()
     if rule.said is not None:
@@ -224,7 +224,7 @@ def match_model(
 def _model_findings(
     connection: duckdb.DuckDBPyConnection, devices: Sequence[str], rule: Rule, codes: CodeSets
 ) -> list[Finding]:
-    """Return the Observations of a model that say yes or no; preliminary ones too, as that is what models write."""
+    """Return the Observations of a model that say yes or no, including preliminary ones, because models write those."""
     assert rule.said is not None
     value = judged("o.value_code_system", "o.value_code", rule.said, codes)
     own = judged("o.code_system", "o.code", rule.said, codes)

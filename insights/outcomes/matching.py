@@ -1,9 +1,9 @@
 """
-Which outcome answers which finding: the one decision, for readers and for models. Pure.
+Decides which outcome answers which finding, in one place for readers and models. Pure.
 
-A finding and an outcome belong together when they are of one patient and one site, and the outcome is of 0 to N days
-after the finding. The first final outcome wins and later ones are listed; a preliminary one waits. An outcome of the
-other side is shown and never counted; where a site or a side is not known, the pair is flagged.
+A finding and an outcome match if they have the same patient and site, and the outcome is dated 0 to N days after the
+finding. The first final outcome wins and later ones are listed; a preliminary one waits. An outcome of the other side
+is shown but never counted; if a site or a side is unknown, the pair is flagged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Literal
 Side = Literal["left", "right", "both", "none"]
 
 ELSEWHERE = "elsewhere"
-"""A coded site that the rule does not name: it belongs with no other, not even with one that is not known."""
+"""A coded site that the rule does not name: it matches no other site, not even an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The first and the last day that a date can mean, as it was written."""
+    """The first and the last day that a date can mean, as written."""
 
     first: date
     last: date
@@ -31,14 +31,14 @@ class Days:
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """
-    Where something is.
+    A place in the body.
 
     Attributes
     ----------
     site
-        Name of a site of the rule, `ELSEWHERE`, or None if it is not known.
+        Name of a site of the rule, `ELSEWHERE`, or None if unknown.
     side
-        ``none`` for a site that has no sides; None if it is not known.
+        ``none`` for a site without sides; None if unknown.
     """
 
     site: str | None = None
@@ -53,11 +53,11 @@ class Finding:
     Attributes
     ----------
     said
-        Whether it is there; None if that is not coded as the rule has it.
+        Whether the finding is present; None if that has no code of the rule.
     size
         Millimetres; None for findings without a size.
     record_id
-        Report or Observation, of which this is a part.
+        Report or Observation that contains the finding.
     """
 
     id: str
@@ -74,18 +74,18 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Truth:
     """
-    An outcome found later.
+    A later outcome.
 
     Attributes
     ----------
     kind
         ``pathology``, ``procedure``, ``condition`` or ``implant``.
     rank
-        Strength of the kind, 0 the strongest; a weaker one answers only where no stronger one does.
+        Strength of the kind, 0 is the strongest; a weaker kind answers only if no stronger one does.
     final
-        Whether it is final; one that is not waits.
+        Whether it is final; one that is not final waits.
     found
-        Whether it was there; None for sizes.
+        Whether the finding was confirmed; None for sizes.
     """
 
     id: str
@@ -126,15 +126,15 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Matched:
     """
-    A finding with what was found.
+    A finding with its outcomes.
 
     Attributes
     ----------
     answer
         The first final outcome; None if there is none.
     later, waiting, other_side, undecidable
-        Outcomes that do not count: final ones after it, those not final, of the other side, and those of which partial
-        dates do not say whether they are in time.
+        Outcomes that do not count: later final ones, those that are not final, those of the other side, and those whose
+        partial dates leave open whether they are in time.
     """
 
     finding: Finding
@@ -146,7 +146,7 @@ class Matched:
 
     @property
     def outcome(self) -> str:
-        """Return in a word whether there is an outcome, or why none counts."""
+        """Return in one word whether there is an outcome, or why none counts."""
         if self.answer is not None:
             return "found"
         if self.waiting:
@@ -157,7 +157,7 @@ class Matched:
 
 
 def agreement(matched: Matched) -> Literal["concordant", "discordant", ""]:
-    """Return whether what was said was found; empty where one of them is not known."""
+    """Return whether finding and outcome agree; empty if one of them is unknown."""
     truth = matched.answer.truth.found if matched.answer else None
     if truth is None or matched.finding.said is None:
         return ""
@@ -218,7 +218,7 @@ def _timely(pair: Pair, within_days: int) -> bool | None:
 
 
 def _flags(one: Place, other: Place) -> tuple[str, ...] | None:
-    """Return what is not known of two places; None if their sites differ."""
+    """Return the unknown parts of two places; None if their sites differ."""
     if ELSEWHERE in (one.site, other.site):
         return None
     if one.site is not None and other.site is not None and one.site != other.site:

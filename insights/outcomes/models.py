@@ -1,4 +1,4 @@
-"""A report on one version of an algorithm: what it found against what was found, and sizes against implants."""
+"""A report on one version of an algorithm: compares its findings with outcomes, and its sizes with implants."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from insights.views import Catalogue
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """
-    How a report is wanted.
+    The options of a report.
 
     Attributes
     ----------
     rows
-        ``truth.ndjson``, and small cells as they are; needs purpose and approval.
+        Whether to write ``truth.ndjson`` and show small cells; needs purpose and approval.
     identified
-        With real ids and UIDs.
+        Whether rows have real ids and UIDs.
     key
-        File with the key of the site; None for the one beside the data.
+        File with the site's key; None for the file beside the data.
     """
 
     out: Path
@@ -63,7 +63,7 @@ class Compared:
 
 def report(file: Path, data: Path, model: str, wanted: Wanted) -> str:
     """
-    Write a report on a model as text and JSON, and the outcomes of its findings if rows are wanted; return the text.
+    Write a report on a model as text and JSON, and the outcomes of its findings if rows are requested; return the text.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> 
         facts["findings"] = {
             "within_days": rule.within_days,
             "all": every,
-            # beside the figures of all, those of a part tell the rest: it must be no small cell either
+            # total and part together reveal the rest, so the rest must not be a small cell either
             "certain": measures(cells_of(certain), minimum) if flagged and _may_tell_rest(compared, minimum) else None,
             "not_counted": _not_counted(compared.findings, minimum),
             "strata": {
@@ -161,14 +161,14 @@ def _may_tell_rest(compared: Compared, minimum: int) -> bool:
 
 
 def _not_counted(matched: Sequence[Matched], minimum: int) -> dict[str, int | None]:
-    """Return how many findings have outcomes that are shown and not counted; None is hidden."""
+    """Return the number of findings with outcomes that are shown and not counted; None is hidden."""
     names = {"other_side": "other side", "waiting": "waiting", "undecidable": "undecidable"}
     counts = {name: len({pair.finding.patient_id for pair in matched if getattr(pair, name)}) for name in names}
     return {name: count if count == 0 or count >= minimum else None for name, count in counts.items()}
 
 
 def _truth(prepared: Prepared, compared: Compared, model: str, wanted: Wanted, data: Path) -> list[dict[str, Any]]:
-    """Return what was found of each finding, for training: pseudonyms and hashed UIDs unless they are identified."""
+    """Return the outcome of each finding, for training, with pseudonyms and hashed UIDs unless identified."""
     names = None
     if not wanted.identified:
         names = Pseudonyms.of_project(read_key(wanted.key or data / KEY), str(prepared.rule.approval))

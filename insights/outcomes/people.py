@@ -1,4 +1,4 @@
-"""Whose records take part, and of which day the data is: as in a cohort without criteria."""
+"""Selects the people whose records are included, and the day of the data, as a cohort without criteria does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from insights.outcomes.rule import Prepared
 @dataclass(frozen=True, slots=True)
 class People:
     """
-    The people who take part.
+    The people who are included.
 
     Attributes
     ----------
     as_of
-        Until when the data is complete, or the day of the rule.
+        Day until which the data is complete, or the day of the rule.
     asked, members
-        People in the data, and those whose records take part.
+        Numbers of people in the data, and of those whose records are included.
     """
 
     as_of: date
@@ -33,12 +33,12 @@ class People:
 
 def choose_people(reading: Reading, prepared: Prepared, *, research: bool) -> People:
     """
-    Make the temporary tables ``member``, ``record_of`` and ``report_of``; idempotent.
+    Create the temporary tables ``member``, ``record_of`` and ``report_of``; idempotent.
 
     Parameters
     ----------
     research
-        Whether consent to research is asked for; not for what a reader sees of patients in the reader's care.
+        Whether consent to research is required; it is not for readers, whose patients are in their care.
 
     Raises
     ------

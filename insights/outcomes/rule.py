@@ -29,9 +29,9 @@ class Site(Part):
     Attributes
     ----------
     codes
-        Those that tell no side.
+        Codes that name no side.
     left, right
-        Those that tell one; a site with neither has no sides.
+        Codes that name one; a site without these codes has no sides.
     """
 
     codes: Name
@@ -40,13 +40,13 @@ class Site(Part):
 
     @property
     def has_sides(self) -> bool:
-        """Return whether the site is there twice."""
+        """Return whether the site has two sides."""
         return self.left is not None or self.right is not None
 
 
 class Size(Part):
     """
-    A size that was recommended, and that of the device that was implanted, in millimetres.
+    The recommended size, and the size of the implanted device, in millimetres.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Rule(Coding):
     said, found
         Codes on images, and of outcomes.
     consent, restricted
-        As in a cohort; for models only: a reader's own patients are in the reader's care.
+        As in a cohort; only for models, because a reader's own patients are in the reader's care.
     """
 
     rule: Name
@@ -112,7 +112,7 @@ def prepare(file: Path) -> Prepared:
     OutcomeError
         ``outcome.invalid``, ``outcome.unknown_codes``, with line and column.
     CohortError
-        The file is not there or not YAML; a code set is not usable; with line and column.
+        The file is missing or not YAML, or a code set is not usable; with line and column.
     """
     located = read_located(file)
     try:

@@ -1,8 +1,8 @@
 """
-Agreement by month and by subgroup: a drift, or a group for which an algorithm is worse, is not in the figure of all.
+Agreement by month and by subgroup: the total hides a drift, or a group for which an algorithm is worse.
 
-A part is hidden if one of its cells has few people; and if what is hidden is one small cell less the rest, the smallest
-part that is shown is hidden too.
+A stratum is hidden if one of its cells has few people. If the hidden strata could then be computed as one small cell,
+the smallest shown stratum is hidden too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Stratum:
     concordant, discordant
         Findings.
     people
-        Whose they are: of those that agree, and of those that do not.
+        Numbers of people with concordant and with discordant findings.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Stratum:
         return self.concordant + self.discordant
 
     def may_show(self, minimum: int) -> bool:
-        """Return whether no cell is a small one."""
+        """Return whether none of the cells is small."""
         return all(safe(count, minimum) for count in self.people)
 
 
@@ -69,7 +69,7 @@ def read_patients(connection: duckdb.DuckDBPyConnection) -> dict[str, Patient]:
 
 
 def keys(patients: dict[str, Patient]) -> dict[str, Key]:
-    """Return by what findings are divided: month, sex, age in the year of the finding, side."""
+    """Return the functions that divide findings: by month, sex, age in the year of the finding, and side."""
 
     def sex(pair: Matched) -> str:
         patient = patients.get(pair.finding.patient_id)
@@ -112,9 +112,9 @@ def divided(matched: Iterable[Matched], key: Key) -> list[Stratum]:
 
 def told(strata: Sequence[Stratum], minimum: int) -> list[dict[str, Any]]:
     """
-    Return what may be told of strata: findings and agreement with its interval; None is hidden.
+    Return the figures of strata that may be shown: findings and agreement with its interval; None is hidden.
 
-    The figures of all stand beside them, so a single hidden cell could be computed: one more is hidden then.
+    The totals are shown beside them, so a single hidden cell could be computed: then one more is hidden.
     """
     shown = [stratum for stratum in strata if stratum.may_show(minimum)]
     while shown and not _rest_is_safe([stratum for stratum in strata if stratum not in shown], minimum):

@@ -1,4 +1,4 @@
-"""Whether the data uses the code systems that a rule asks for: codes of another system find nothing, without a word."""
+"""Checks that the data uses the code systems of a rule: codes of another system would silently match nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report on a model in words."""
+"""Writes a report on a model as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACCURACY = ("sensitivity_naive", "sensitivity", "specificity_naive", "specifici
 
 
 def model_text(facts: Mapping[str, Any]) -> str:
-    """Return the report; what is hidden or cannot be computed says so."""
+    """Return the report; it says which figures are hidden or cannot be computed."""
     lines = [f"# {facts['model']}: {facts['rule']}", "", f"As of {facts['as_of']}.", ""]
     if facts["findings"] is not None:
         lines += _findings(facts["findings"])

@@ -1,4 +1,4 @@
-"""Outcomes: pathology reports, else procedures, else conditions; and implants with their sizes."""
+"""Reads outcomes: pathology reports, else procedures, else conditions; and implants with their sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATHOLOGY = "regexp_matches(coalesce(r.category, ''), '(^|[|])(PAT|SP|CP|LP7839
 """Categories of pathology and cytopathology: HL7 table 0074, LOINC."""
 
 KINDS = ("pathology", "procedure", "condition")
-"""From the strongest to the weakest."""
+"""Kinds of outcomes, from the strongest to the weakest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Outcomes:
 
 
 def read_outcomes(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> Outcomes:
-    """Return all that findings of a model are matched with."""
+    """Return all outcomes and implants to match with the findings of a model."""
     truths = read_truths(connection, rule, codes) if rule.said is not None else ()
     implants = read_implants(connection, rule, codes, rule.size) if rule.size is not None else ()
     return Outcomes(truths, implants)
 
 
 def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets) -> list[Truth]:
-    """Return the outcomes of members that are coded as the rule has it; one row a record."""
+    """Return the outcomes of members with codes of the rule; one row per record."""
     assert rule.found is not None
     queries = (_pathology(rule, codes, rule.found), _procedures(rule, codes, rule.found), _conditions(rule, codes))
     truths = []
@@ -56,7 +56,7 @@ def read_truths(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSe
 
 def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: CodeSets, size: Size) -> list[Truth]:
     """
-    Return the devices that were implanted, with the size that their property says; other units than mm never count.
+    Return the implanted devices with the size from their property; units other than mm never count.
 
     Source: FHIR R4 Procedure.focalDevice with action implanted, Device.property; DICOM millimetres.
     """
@@ -81,7 +81,7 @@ def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: Code
 
 
 def days_of(first: Any, last: Any) -> Days | None:
-    """Return an interval of days; None if one of them is not known."""
+    """Return an interval of days; None if one end is unknown."""
     return Days(first, last) if isinstance(first, date) and isinstance(last, date) else None
 
 
@@ -98,7 +98,7 @@ def _unlabelled(rule: Rule) -> str:
 
 
 def _pathology(rule: Rule, codes: CodeSets, positive: Judged) -> str:
-    """Return pathology reports by their coded conclusions; of several the one that says yes counts."""
+    """Return pathology reports by their coded conclusions; of several conclusions, one that says yes counts."""
     site = place("s.body_site_system", "s.body_site", rule, codes)
     return f"""
     SELECT r.id, w.patient_id, any_value(r.status), bool_or({judged("c.code_system", "c.code", positive, codes)})

@@ -1,4 +1,4 @@
-"""Writes the results of a comparison: text, facts and rows, all or none; and an audit entry of who took rows."""
+"""Writes the results of a comparison: text, facts and rows, all or none; and an audit entry when rows are written."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Results:
     Attributes
     ----------
     tables
-        Rows by the name of their file, CSV or NDJSON.
+        Rows by file name, CSV or NDJSON.
     texts
-        Further files by name.
+        Texts of further files by file name.
     """
 
     text: str
@@ -35,7 +35,7 @@ class Results:
 
 def write_results(out: Path, results: Results, *, overwrite: bool) -> None:
     """
-    Write a folder that appears whole or not at all; its files are readable by the owner only.
+    Write a folder completely or not at all; its files are readable by the owner only.
 
     Raises
     ------
@@ -66,11 +66,11 @@ def _write_ndjson(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def audit(data: Path, noted: Mapping[str, Any], out: Path) -> None:
-    """Note who took rows, when and how many."""
+    """Record in the audit file who wrote rows, when and how many."""
     note(data, {**noted, "out": str(out)})
 
 
-def said_of(value: bool | None) -> str:  # noqa: FBT001 -- it is the value that is written
+def said_of(value: bool | None) -> str:  # noqa: FBT001 -- the value to write
     """Return yes, no, or nothing."""
     return "" if value is None else "yes" if value else "no"
 

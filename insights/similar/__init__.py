@@ -1,6 +1,6 @@
 """
 Patients similar to one: how they were treated and how they fared.
 
-Similar is what a rule says, criterion by criterion and within calipers; nothing is weighed or scored. Only counts and
-curves of groups leave, never a row about a person.
+A rule defines similarity, criterion by criterion and within calipers, without weights or scores. Only counts and curves
+of groups are given out, never a row about a person.
 """

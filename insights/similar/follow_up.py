@@ -1,4 +1,4 @@
-"""Turns dates into times: who is followed from the landmark on, how long, and why others are not. Pure."""
+"""Turns dates into times: who is followed from the landmark on, for how long, and why others are excluded. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from insights.similar.rule import Follow
 from insights.statistics import Survival
 
 BLUR = 31
-"""Days that a date may leave open and still have a middle: a month has one, a year has none."""
+"""Days that a date may leave open and still be replaced by its middle: a month may, a year may not."""
 
 Why = Literal["undecided", "before", "unseen"]
-"""Why a person is not followed: dates leave it open, the event was before the landmark, or the last contact was."""
+"""Reasons to exclude a person: dates leave it open, or the event or the last contact was before the landmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Course:
     Attributes
     ----------
     dead
-        Known to be dead, without a date.
+        Whether the person is known to be dead, without a date.
     contact
         Day of the latest record.
     treatments
-        One each; None if its date leaves open whether it was begun in time.
+        Whether each treatment was given; None if its date leaves open whether it started in time.
     """
 
     diagnosis: Span
@@ -76,12 +76,12 @@ class Followed:
 
 def follow_up(course: Course, follow: Follow, as_of: date) -> Followed | Why:
     """
-    Return a person's time from the landmark on, or why there is none.
+    Return a person's time from the landmark on, or the reason for exclusion.
 
     Notes
     -----
-    Who has no event is censored at the last record, at the end of the data or after `until`, whichever is first; at
-    death, if death is no event.
+    A person without an event is censored at the last record, at the end of the data or after `until`, whichever is
+    first; or at death, if death is no event.
     """
     diagnosed = course.diagnosis.middle
     treatments = [treatment for treatment in course.treatments if treatment is not None]

@@ -1,4 +1,4 @@
-"""Groups of people who are followed, their curves and how alike they are, small cells hidden. Pure."""
+"""Groups of followed people, their curves and their balance, with small cells hidden. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Point:
     days
         From the landmark on.
     at_risk
-        How many are still followed.
+        Number of people still followed.
     low, high
         The 95 % interval; None where it is not defined.
     """
@@ -57,7 +57,7 @@ class Group:
     events
         None is hidden.
     points
-        Of the curve; None for a time of which too little may be told. Empty if no curve may be shown.
+        Points of the curve; None for a time with too few people. Empty if no curve may be shown.
     median
         Days after which half of them had the event; None if the shown curve does not reach it.
     """
@@ -72,14 +72,14 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Balance:
     """
-    How alike the groups are in one covariate.
+    The balance of the groups in one covariate.
 
     Attributes
     ----------
     values
-        One a group: a mean or a per cent; None is hidden or not known.
+        One per group: a mean or a per cent; None is hidden or unknown.
     difference
-        The largest standardised difference of any two groups; None if it cannot be computed or told.
+        The largest standardised difference of any two groups; None if it cannot be computed or shown.
     """
 
     covariate: str
@@ -105,9 +105,9 @@ class Outcomes:
 
 def outcomes(people: Sequence[Followed], names: Sequence[str], follow: Follow, minimum: int) -> Outcomes:
     """
-    Return what may be told.
+    Return the outcomes that may be shown.
 
-    Groups below the minimum are pooled until the pool is no small cell: otherwise the total would tell their number.
+    Groups below the minimum are pooled until the pool is no small cell: otherwise the total would reveal their size.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """
 Compiles a rule to SQL: the diagnosis that starts the clock, the lesion, calipers, events, treatments.
 
-All of it reads the temporary tables ``person`` and ``record_of`` of `insights.cohort.question.Question.materialise`,
-and the two that `prepare` makes: ``index_of`` and ``size_of``.
+All queries read the temporary tables ``person`` and ``record_of`` of `insights.cohort.question.Question.materialise`,
+and the two that `prepare` creates: ``index_of`` and ``size_of``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Patient:
     Attributes
     ----------
     person
-        Id of the Patient that stands for the person; records of replaced ones count for it.
+        Id of the person's current Patient; records of the Patients that it replaced count for it.
     diagnosed
-        Whether there is a diagnosis of the rule, with a date.
+        Whether the person has a dated diagnosis of the rule.
     ages
-        Least and most completed years at the diagnosis; a birth date that is only a year leaves two.
+        Minimum and maximum of completed years at the diagnosis; they differ if the birth date is only a year.
     size
         Of the lesion; None if none was measured near the diagnosis.
     """
@@ -48,7 +48,7 @@ class Patient:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, rule: Rule, asked: Asked) -> None:
-    """Make ``index_of`` (person, first and last day of the diagnosis) and ``size_of``; idempotent."""
+    """Create ``index_of`` (person, first and last day of the diagnosis) and ``size_of``; idempotent."""
     diagnosis = rule.who[0].value
     rows, meets = record_rows(diagnosis, asked, kind="diagnosis")
     within = inside(window(diagnosis.when, asked.as_of), "r.first", "r.last")
@@ -95,7 +95,7 @@ def find_patient(connection: duckdb.DuckDBPyConnection, identity: str) -> Patien
 
 
 def caliper_steps(rule: Rule, patient: Patient) -> tuple[Step, ...]:
-    """Return the steps of the funnel that compare with the patient, who has what they need."""
+    """Return the steps of the funnel that compare with the patient, who must have the needed facts."""
     steps = []
     if rule.like.sex is not None:
         test = f"CASE WHEN p.gender IS NULL THEN NULL WHEN p.gender = {literal(str(patient.sex))} THEN 1 ELSE 0 END"
@@ -135,10 +135,10 @@ def _answers(test: str, *, undated: str = "FALSE", uncoded: str = "FALSE") -> st
 
 def courses(rule: Rule, asked: Asked) -> str:
     """
-    Return the query of the course of every member, in a fixed order.
+    Return the query of every member's course, in a fixed order.
 
     Columns: diagnosis (first, last), event (first, last), death (first, last), dead without a date, last contact, sex,
-    age, size, then one a treatment: 1, 0, or NULL if its date leaves it open.
+    age, size, then one per treatment: 1, 0, or NULL if its date leaves it open.
     """
     end = day(asked.as_of)
     events = " UNION ALL ".join(_events(event, asked) for event in rule.follow.event)
@@ -194,7 +194,7 @@ def _events(event: Coded | str, asked: Asked) -> str:
 
 
 def _treated(treatment: Coded, rule: Rule, asked: Asked) -> str:
-    """Return whether it began between the diagnosis and the landmark: yes, no, or NULL."""
+    """Return whether a treatment started between the diagnosis and the landmark: yes, no, or NULL."""
     until = f"i.last + {round(rule.follow.landmark.days)}"
     yes = f"r.first >= i.first AND r.last <= {until}"
     no = f"r.last < i.first OR r.first > {until} OR r.first > {day(asked.as_of)}"
@@ -206,7 +206,7 @@ def _treated(treatment: Coded, rule: Rule, asked: Asked) -> str:
 
 
 def _contacts(asked: Asked) -> str:
-    """Return every record of care: at the latest of them a person was seen for the last time."""
+    """Return all records of care; the latest of them is a person's last contact."""
     restricted = asked.restricted
     parts = (
         records.conditions("onset or recorded", provisional=True, restricted=restricted),

@@ -1,4 +1,4 @@
-"""The report on similar people, as text, rows and one drawing. Pure; the same answer gives the same bytes."""
+"""The report on similar people as text, rows and a drawing. Pure; the same answer gives the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from insights.similar.outcomes import Outcomes
 from insights.similar.rule import Coded, Rule
 
 UNBALANCED = 0.1
-"""Standardised difference from which on groups are usually called unbalanced."""
+"""Standardised difference from which groups are usually called unbalanced."""
 
 _LIMITS = (
     "This is not causal: who got which treatment was decided by what physicians saw, and not all of it is recorded.",
@@ -50,7 +50,7 @@ class SimilarPatients:
 
 
 def summary(result: SimilarPatients) -> str:
-    """Return it for people."""
+    """Return the report as text for readers."""
     rule = result.rule
     lines = [f"# {rule.similar}", "", f"Similar patients in the data, as of {result.as_of}. {_followed(rule)}", ""]
     lines += ["| step | people | cannot be decided |", "|---|---|---|"]
@@ -123,11 +123,11 @@ def _interval(low: int | None, high: int | None) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 -- as papers write it
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 -- as in papers
 
 
 def as_json(result: SimilarPatients) -> dict[str, Any]:
-    """Return it for programs; what is hidden is None."""
+    """Return the report as JSON; a hidden figure is None."""
     outcomes = result.outcomes
     return {
         "similar": result.rule.similar,
@@ -162,7 +162,7 @@ def curves_csv(outcomes: Outcomes) -> str:
 
 
 def curves_svg(outcomes: Outcomes, days: float) -> str:
-    """Return the curves as a drawing, each with its interval and its name; steps are at the times of the table."""
+    """Return a drawing of the curves with interval and name; their steps are at the times of the table."""
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 2 * _LEFT} {_HEIGHT + 60}" role="img" '

@@ -1,4 +1,4 @@
-"""The rule that says who is similar, what is followed and which treatments are compared. Line and column in errors."""
+"""The rule: similarity, followed events and compared treatments. Errors name line and column."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Span(Part):
 
     @property
     def days(self) -> float:
-        """Return it in days."""
+        """Return the span in days."""
         return self.count * _DAYS[self.unit]
 
     def times(self, number: int) -> str:
-        """Return a multiple of it in words."""
+        """Return a multiple of the span in words."""
         return f"{number * self.count} {self.unit}s"
 
 
@@ -66,9 +66,9 @@ class SizeCaliper(Part):
     Attributes
     ----------
     within
-        Per cent of the patient's.
+        Allowed difference in per cent of the patient's size.
     near
-        How far from the diagnosis, before or after.
+        Maximum distance from the diagnosis, before or after.
     """
 
     codes: str = Field(alias="in")
@@ -107,7 +107,7 @@ class Coded(Part):
 
     @property
     def kind(self) -> str:
-        """Return which kind it is."""
+        """Return the kind of the records."""
         return next(iter(self.model_fields_set))
 
     @property
@@ -126,10 +126,10 @@ class Follow(Part):
     Attributes
     ----------
     event
-        The first of these ends the time.
+        The first of these events ends the time.
     landmark
-        Treatments begun until then are compared, and the time begins then: who did not live to be treated would
-        otherwise count against not being treated.
+        Treatments that started by then are compared, and time starts then: otherwise people who died before they could
+        be treated would count against no treatment.
     """
 
     event: Annotated[
@@ -152,22 +152,22 @@ class Follow(Part):
 
     @property
     def points(self) -> int:
-        """Return how many points a curve has after the first."""
+        """Return the number of points of a curve after the first."""
         return int(self.until.days / self.every.days + 1e-9)
 
 
 class Rule(Part):
     """
-    Who is similar to a patient, and what is reported of them.
+    Defines who is similar to a patient, and what is reported about them.
 
     Attributes
     ----------
     who
-        As in a cohort; the first is the diagnosis at which the clock starts.
+        Criteria as in a cohort; the first is the diagnosis at which time starts.
     like
-        Compared with the patient.
+        Attributes that are compared with the patient's.
     treatments
-        By name; people are grouped by which of them they had.
+        Treatments by name; people are grouped by the treatments that they had.
     """
 
     similar: Name
@@ -187,7 +187,7 @@ class Rule(Part):
         return self
 
     def definition(self) -> Definition:
-        """Return the part of it that is a cohort."""
+        """Return the rule's criteria as a cohort."""
         return Definition(
             cohort=self.similar,
             as_of=self.as_of,

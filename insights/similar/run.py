@@ -40,7 +40,7 @@ _FIXED = 11
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who is asked about, by which rule."""
+    """The patient and the rule of a question."""
 
     patient: str
     rule: Path
@@ -50,9 +50,9 @@ class Asked:
 
 def run(asked: Asked, *, out: Path | None = None, overwrite: bool = False) -> SimilarPatients:
     """
-    Find the people similar to a patient and return what may be reported of them; write it if a folder is given.
+    Find the people similar to a patient and return what may be reported about them; write it if a folder is given.
 
-    Who asked about whom is noted in ``audit.ndjson`` beside the data, before anything is returned.
+    The user and the patient are recorded in ``audit.ndjson`` beside the data, before anything is returned.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The same views and questions on Apache Spark, for more data than one machine takes. Needs the extra `spark`."""
+"""The same views and questions on Apache Spark, for more data than one machine can process. Needs the extra `spark`."""

@@ -1,8 +1,8 @@
 """
-The description of tables that Spark wrote, in the file ``collected.json`` beside them.
+The description of tables written by Spark, in the file ``collected.json`` beside them.
 
 The data version is that of a collection by DuckDB from the same files; only a resource without ``meta.versionId`` and
-``meta.lastUpdated`` is hashed from what each engine read, and these differ.
+``meta.lastUpdated`` is hashed from the elements as each engine reads them, and these differ.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _VERSION = "coalesce(meta.versionId, meta.lastUpdated, concat('sha256:', sha2(to
 
 def describe(spark: Any, data: Input, catalogue: Catalogue, source: str) -> Collected:
     """
-    Return the description of the data whose views `run_views` made.
+    Return the description of the data whose views `run_views` created.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""DuckDB's SQL, as the compilers write it, as Spark's. Pure; by sqlglot, with what it cannot know of ours."""
+"""Translates the compilers' DuckDB SQL to Spark's dialect. Pure; uses sqlglot, with extra rules for our queries."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def to_spark(sql: str) -> str:
     """
     Return a query for Spark 4 in ANSI mode that gives the same rows.
 
-    ``len`` is of lists in what we write; an index may be beyond the end; ``flatten`` passes over NULL lists; a date is
-    cast as far as it is one.
+    In our queries, ``len`` applies to lists, an index may be beyond the end, ``flatten`` skips NULL lists, and a cast
+    of a text that is no date gives NULL.
     """
     return _written(_parsed(sql))
 
@@ -25,7 +25,7 @@ def steps(sql: str) -> tuple[list[tuple[str, str]], str]:
     """
     Return the relations of a question's ``WITH``, in order with their names, and the query that reads them.
 
-    Spark writes each relation out wherever it is read, and a question reads them by the hundred: run one by one.
+    Spark expands each relation at every use, and a question uses them hundreds of times: so they run one by one.
     """
     tree = _parsed(sql)
     relations = [(str(relation.alias), _written(relation.this)) for relation in tree.ctes]

@@ -1,7 +1,7 @@
 """
-Views and questions run by Spark over the NDJSON files that DuckDB reads: every row the same.
+Runs views and questions in Spark over the same NDJSON files as DuckDB, with the same rows.
 
-A session that exists is used, as in a notebook of Fabric or Databricks; else one of two local threads is started.
+It uses an existing session, as in a notebook of Fabric or Databricks, or else starts one with two local threads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def session() -> Iterator[Any]:
     Raises
     ------
     CollectError
-        ``spark.no_java``: no Java that Spark 4 runs on.
+        ``spark.no_java``: there is no Java with which Spark 4 runs.
     """
     from pyspark.sql import SparkSession  # noqa: PLC0415 -- half a gigabyte of an extra
 
@@ -63,7 +63,7 @@ def session() -> Iterator[Any]:
 @contextmanager
 def failures_named() -> Iterator[None]:
     """
-    Turn a failure of Spark into one of ours.
+    Turn a failure of Spark into our error.
 
     Raises
     ------
@@ -96,17 +96,17 @@ def _type(shape: Shape) -> str:
 
 
 STAGE = "stage_"
-"""Before the name of a type: the temporary view of its resources."""
+"""Prefix of a type's name in the name of the temporary view of its resources."""
 
 
 def run_views(spark: Any, data: Input, catalogue: Catalogue) -> None:
     """
-    Make a temporary view of each table, and of each type's resources; each once, of several versions the latest.
+    Create a temporary view of each table, and of each type's resources: each once, in its latest version.
 
     Raises
     ------
     CollectError
-        ``collect.unkept_deletions``: the files say what was deleted, and there is nothing here to delete it from.
+        ``collect.unkept_deletions``: the files list deleted resources, but there are no former tables.
     """
     if data.deleted:
         raise CollectError(
@@ -136,7 +136,7 @@ SELECT * EXCEPT (_place) FROM (
 
 
 def write_tables(spark: Any, catalogue: Catalogue, folder: Path) -> dict[str, int]:
-    """Write each table as Parquet, and return how many rows it has; the folder of a table appears when it is whole."""
+    """Write each table as Parquet, and return its number of rows; a table's folder appears when it is complete."""
     counts = {}
     for name in catalogue.views:
         spark.table(name).write.mode("overwrite").parquet(str(folder / name))
@@ -145,6 +145,6 @@ def write_tables(spark: Any, catalogue: Catalogue, folder: Path) -> dict[str, in
 
 
 def read_tables(spark: Any, catalogue: Catalogue, folder: Path) -> None:
-    """Make a temporary view of each table that `write_tables` wrote."""
+    """Create a temporary view of each table that `write_tables` wrote."""
     for name in catalogue.views:
         spark.read.parquet(str(folder / name)).createOrReplaceTempView(name)

@@ -1,4 +1,4 @@
-"""Tables that Spark wrote, asked by Spark: the same questions as in DuckDB."""
+"""Answers questions with Spark from tables that Spark wrote, as DuckDB does from its own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SparkTables:
         return {"spark": str(self._spark.version), "duckdb": duckdb.__version__}
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query; its relations are kept, and those that are kept already are not run again."""
+        """Yield the rows of a query; the results of its relations are kept and not computed again."""
         relations, query = steps(sql)
         for name, relation in relations:
             self._keep(name, relation)
@@ -56,14 +56,14 @@ class SparkTables:
             self._keep(name, query)
 
     def spoken(self, sql: str) -> str:
-        """Return a query as Spark runs it."""
+        """Return a query in Spark's dialect."""
         return to_spark(sql)
 
     def _keep(self, name: str, sql: str) -> None:
-        """Compute a relation once, and cut it off from its plan: later relations read it many times."""
+        """Compute a relation once and drop its plan, because later relations read it many times."""
         if self._kept.get(name) == sql:
             return
-        if name in self._kept:  # others may read the former one
+        if name in self._kept:  # other relations may read the former one
             self._kept.clear()
         self._spark.sql(sql).localCheckpoint().createOrReplaceTempView(name)
         self._kept[name] = sql

@@ -1,4 +1,4 @@
-"""Tables of an export as Parquet, written by Spark: a folder that appears whole or not at all."""
+"""Writes the tables of an export as Parquet with Spark: a folder that appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from insights.views import Catalogue
 
 def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:
     """
-    Write a folder a table below `folder`, readable by its owner only; return the rows of each.
+    Write one folder per table below `folder`, readable by its owner only; return the number of rows of each.
 
     Raises
     ------
     CollectError
-        ``spark.folder``: something is there already, or it cannot be made; ``spark.no_java``; ``spark.failed``.
+        ``spark.folder``: it exists already, or cannot be created; ``spark.no_java``; ``spark.failed``.
     DataError
         ``data.no_id``, ``data.mixed_types``.
     """

@@ -14,7 +14,7 @@ from insights.statistics.proportions import Interval
 Weights = Literal["none", "linear", "quadratic"]
 
 _FEWEST = 2
-"""Pairs that a standard deviation needs, and categories that kappa needs."""
+"""Minimum number of pairs for a standard deviation, and of categories for kappa."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Kappa:
     Attributes
     ----------
     observed, expected
-        Agreement (weighted) as it is, and as it would be by chance.
+        Observed (weighted) agreement, and the agreement expected by chance.
     value, error, interval
-        None if kappa is not defined: no pairs, or both readers always say the same one category.
+        None if kappa is not defined: no pairs, or both readers always choose the same category.
     """
 
     total: int
@@ -41,7 +41,7 @@ class Kappa:
 @dataclass(frozen=True, slots=True)
 class BlandAltman:
     """
-    Differences of pairs, first less second.
+    Differences of pairs, first minus second.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class BlandAltman:
     deviation
         Standard deviation of the differences.
     limits
-        Between which the share `level` of differences is expected.
+        Limits between which the share `level` of differences is expected.
     bias_interval, lower_interval, upper_interval
         Of the bias and of either limit.
     """
@@ -124,7 +124,7 @@ def _weight(row: int, column: int, size: int, weights: Weights) -> float:
 
 def bland_altman(pairs: Sequence[tuple[float, float]], *, level: float = 0.95) -> BlandAltman | None:
     """
-    Return bias and limits of agreement of two measurements of the same things; None of fewer than two pairs.
+    Return bias and limits of agreement of two measurements of the same things; None for fewer than two pairs.
 
     Source: Bland and Altman, Lancet 1986;327:307-310. Limits are bias -/+ 1.96 standard deviations (for 0.95), their
     standard errors about the square root of 3 over n times the standard deviation.

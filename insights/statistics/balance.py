@@ -1,7 +1,7 @@
 """
-How alike two groups are in a covariate: standardised differences, which do not grow with the number of people.
+Balance of two groups in a covariate: standardised differences, which do not grow with the number of people.
 
-Source: Austin, Multivariate Behav Res 2011;46:399-424. From 0.1 on groups are usually called unbalanced.
+Source: Austin, Multivariate Behav Res 2011;46:399-424. Groups are usually called unbalanced from 0.1 on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 
 _FEWEST = 2
-"""Values that a variance needs."""
+"""Minimum number of values for a variance."""
 
 
 def standardised_difference(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 
 _STEPS = 200
-"""Halvings of an interval; far more than the digits of a double."""
+"""Bisections of an interval; far more than a double has digits."""
 
 
 def normal_quantile(level: float) -> float:

@@ -24,7 +24,7 @@ class Proportion:
     Attributes
     ----------
     value, interval
-        None of nothing.
+        None if the total is 0.
     """
 
     count: int
@@ -35,7 +35,7 @@ class Proportion:
 
 def wilson(count: int, total: int, *, level: float = 0.95) -> Proportion:
     """
-    Return a share with Wilson's score interval, which is right for few and for extreme shares too.
+    Return a share with Wilson's score interval, which is also valid for small numbers and extreme shares.
 
     Source: Wilson, J Am Stat Assoc 1927;22:209-212, without continuity correction.
 

@@ -1,7 +1,7 @@
 """
 Survival: the curve of Kaplan and Meier with Greenwood's variance, and the log-rank test.
 
-Who has the event and who is censored at the same time: the event counts first.
+If an event and a censoring have the same time, the event counts first.
 Sources: Kaplan and Meier, J Am Stat Assoc 1958;53:457-481; Kalbfleisch and Prentice, The Statistical Analysis of
 Failure Time Data, 1.4 (interval of log(-log S), which stays between 0 and 1); Mantel, Cancer Chemother Rep
 1966;50:163-170.
@@ -30,7 +30,7 @@ class Survival:
     time
         From the start, in any unit; 0 or more.
     event
-        False: not seen until then, censored.
+        False if no event was seen until then: censored.
     """
 
     time: float
@@ -68,26 +68,26 @@ class Curve:
     Attributes
     ----------
     points
-        One a time with events, in order.
+        One per time with events, in order.
     times
-        Of everybody, in order.
+        Times of all people, in order.
     """
 
     points: tuple[CurvePoint, ...]
     times: tuple[float, ...]
 
     def at(self, time: float) -> CurvePoint | None:
-        """Return the last point not after a time; None before the first event: nothing has happened, survival is 1."""
+        """Return the last point not after a time; None before the first event, when survival is 1."""
         number = bisect_right([point.time for point in self.points], time)
         return self.points[number - 1] if number else None
 
     def at_risk(self, time: float) -> int:
-        """Return how many have neither had the event nor been censored before a time."""
+        """Return the number of people without an event or censoring before a time."""
         return sum(own >= time for own in self.times)
 
     @property
     def median(self) -> float | None:
-        """Return the first time at which the curve is at one half or below; None if it never is."""
+        """Return the first time at which the curve is at most one half; None if there is none."""
         return next((point.time for point in self.points if point.survival <= 0.5 + _CERTAIN), None)
 
 
@@ -99,7 +99,7 @@ class LogRank:
     Attributes
     ----------
     observed, expected
-        Events of each group, and how many there would be if the groups did not differ.
+        Events of each group, and those expected if the groups did not differ.
     """
 
     chi_squared: float
@@ -111,7 +111,7 @@ class LogRank:
 
 def kaplan_meier(people: Sequence[Survival], *, level: float = 0.95) -> Curve:
     """
-    Return the curve of a group; of an empty group it has no points.
+    Return the curve of a group; the curve of an empty group has no points.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def log_rank(groups: Sequence[Sequence[Survival]]) -> LogRank | None:
     Returns
     -------
     LogRank or None
-        None if it cannot be computed: there are no events, or some group has no one at risk at any of them.
+        None if it cannot be computed: there are no events, or a group has no one at risk at any of them.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """
-Sensitivity and specificity where not every finding was verified.
+Sensitivity and specificity if not every finding was verified.
 
-Who is positive is verified more often, so that the plain figures show too high a sensitivity. Begg and Greenes correct
-this, if whether someone was verified depends on the finding only.
+Positive findings are verified more often, so the uncorrected sensitivity is too high. The correction by Begg and
+Greenes assumes that verification depends only on the finding.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Accuracy:
     Attributes
     ----------
     naive_sensitivity, naive_specificity
-        Of those who were verified; None, as the corrected ones, if no negative finding was verified.
+        Of the verified findings; None, like the corrected ones, if no negative finding was verified.
     sensitivity, specificity
         Corrected; None if they cannot be computed.
     sensitivity_interval, specificity_interval
-        By the delta method on the logit; None where a cell is 0.
+        By the delta method on the logit; None if a cell is 0.
     verified_positive, verified_negative
-        Share of the findings that was verified.
+        Shares of positive and of negative findings that were verified.
     """
 
     ppv: Proportion
@@ -54,7 +54,7 @@ def begg_greenes(
     level: float = 0.95,
 ) -> Accuracy:
     """
-    Return predictive values, and sensitivity and specificity as they are and corrected for verification.
+    Return predictive values, and sensitivity and specificity, uncorrected and corrected for verification.
 
     Sources: Begg and Greenes, Biometrics 1983;39:207-215; Zhou, Obuchowski and McClish, Statistical Methods in
     Diagnostic Medicine, 10.2 (variance of the logit).
@@ -100,12 +100,12 @@ def begg_greenes(
 
 
 def _expected(count: int, verified: int, everyone: int) -> float:
-    """Return how many there would be, had all been verified."""
+    """Return the expected number if all had been verified."""
     return everyone * count / verified if verified else 0.0
 
 
 def _around(value: float | None, variance: float, level: float) -> Interval | None:
-    """Return an interval of a share by its logit."""
+    """Return the interval of a share, computed on its logit."""
     if value is None or not 0 < value < 1:
         return None
     centre, half = math.log(value / (1 - value)), normal_quantile(level) * math.sqrt(variance)

@@ -1,5 +1,5 @@
 """
-One patient over time, asked of a FHIR service live: lanes of what was found, done, given and imaged.
+One patient over time, read live from a FHIR service: lanes of problems, procedures, medication and imaging.
 
-It needs nothing but what the sync itself has: no DuckDB.
+It needs only the packages of the sync itself, not DuckDB.
 """

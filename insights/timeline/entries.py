@@ -1,4 +1,4 @@
-"""Turns FHIR resources into entries of a timeline: lane, days as written, and words. Pure."""
+"""Turns FHIR resources into entries of a timeline: lane, days as written, and text. Pure."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _UID_SYSTEM = "urn:dicom:uid"
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    One thing on the timeline.
+    An entry of the timeline.
 
     Attributes
     ----------
     start, end
-        As they were written, a year, a month or a day; empty where there is none.
+        As written: a year, a month or a day; empty if there is none.
     group
-        UID of what a measurement tracks, such as a lesion; empty for none.
+        UID of the object that a measurement tracks, such as a lesion; empty for none.
     value
-        Of a measurement, in ``unit``; None for none.
+        Value of a measurement, in ``unit``; None for none.
     study
         Study Instance UID; empty for none.
     sites
-        Codes of modality and body sites, by which priors are found.
+        Codes of modality and body sites, used to find priors.
     prior
-        Whether it is a relevant prior of the study that is viewed.
+        Whether the entry is a relevant prior of the viewed study.
     new
-        Whether it was written to FHIR since the requested day.
+        Whether the resource was written to FHIR since the requested day.
     """
 
     lane: str
@@ -67,20 +67,20 @@ class Entry:
 
     @property
     def order(self) -> tuple[bool, str, str, str]:
-        """Return by what entries are sorted: those without a date last."""
+        """Return the sort key of an entry; entries without a date come last."""
         return (not self.start, self.start, self.lane, self.reference)
 
 
 def entries(resources: Iterable[Resource], *, since: str = "", study: str = "") -> tuple[Entry, ...]:
     """
-    Return the entries in order of time; what was entered in error or refuted is left out.
+    Return the entries in order of time, without resources that were entered in error or refuted.
 
     Parameters
     ----------
     since
-        A day; what was written then or later is new.
+        A day; resources written on it or later are new.
     study
-        Study Instance UID of the study that is viewed; empty for the latest.
+        Study Instance UID of the viewed study; empty for the latest.
     """
     by_reference = {shown.reference: shown for resource in resources if (shown := entry(resource)) is not None}
     listed = sorted(by_reference.values(), key=lambda shown: shown.order)
@@ -95,7 +95,7 @@ def entries(resources: Iterable[Resource], *, since: str = "", study: str = "") 
 
 
 def _is_prior(entry: Entry, viewed: Entry) -> bool:
-    """Return whether it is an earlier study of the same body site; where no site is known, of the same modality."""
+    """Return whether an entry is an earlier study of the same body site or, without a known site, the same modality."""
     if not entry.study or not entry.start or entry.start >= viewed.start:
         return False
     if entry.sites and viewed.sites:
@@ -104,7 +104,7 @@ def _is_prior(entry: Entry, viewed: Entry) -> bool:
 
 
 def entry(resource: Resource) -> Entry | None:
-    """Return a resource as an entry; None for one that is no fact about the patient."""
+    """Return a resource as an entry; None if it is no fact about the patient."""
     kind = str(resource.get("resourceType"))
     if kind not in LANES or resource.get("status") in {"entered-in-error", "not-done"}:
         return None
@@ -218,6 +218,6 @@ def _uid(resource: Resource) -> str:
 
 
 def _day(written: Any) -> str:
-    """Return a date as it was written, without its time."""
+    """Return a date as written, without its time."""
     day = _DAY.match(str(written or ""))
     return day.group() if day else ""

@@ -1,5 +1,5 @@
 """
-A patient and all that is linked to it, asked of a FHIR service: eight searches at once, none silently incomplete.
+Reads a patient and all linked Patients from a FHIR service: eight searches at once, none silently incomplete.
 
 Sources: FHIR R4 patient.html#links (``link.other``), search.html (``_count``, multiple values are OR).
 """
@@ -33,14 +33,14 @@ _ID = re.compile(r"^[A-Za-z0-9.-]{1,64}$")
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """
-    All that was found.
+    The results of all searches.
 
     Attributes
     ----------
     patients
-        Ids: the one asked for first, then those that are linked to it.
+        Ids: first the requested one, then those linked to it.
     missing
-        Lane -> why it is not, or not wholly, there.
+        Lane -> why it is missing or incomplete.
     """
 
     patients: tuple[str, ...]
@@ -51,14 +51,14 @@ class Gathered:
 
 async def gather(service: FhirService, patient: str) -> Gathered:
     """
-    Ask for everything about a patient.
+    Read all resources about a patient.
 
     Raises
     ------
     TimelineError
         ``timeline.no_patient``.
     Unavailable
-        The patient could not be read. A search that fails is a lane that is marked.
+        The patient could not be read. If a search fails, its lane is marked.
     """
     identity = patient.removeprefix("Patient/")
     resource = await _read(service, identity)
@@ -86,7 +86,7 @@ async def _read(service: FhirService, identity: str) -> Resource:
 
 
 async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:
-    """Return the ids of linked Patients: those that it names, and those that name it; and what went wrong."""
+    """Return the ids of Patients that this one names or that name it, and the text of a failure."""
     named = [str((link.get("other") or {}).get("reference") or "") for link in patient.get("link") or ()]
     ids = [reference.removeprefix("Patient/") for reference in named if reference.startswith("Patient/")]
     resources, problem = await _asked(service, "Patient", "link", [f"Patient/{patient['id']}"], "&_elements=id,link")
@@ -102,7 +102,7 @@ async def _lane(service: FhirService, kind: str, patients: Sequence[str]) -> tup
 async def _asked(
     service: FhirService, kind: str, parameter: str, values: Sequence[str], more: str
 ) -> tuple[list[Resource], str]:
-    """Search by one parameter; what a service that ignores it answers of others is left out, and said."""
+    """Search by one parameter; if a service ignores it, results about other patients are removed and reported."""
     resources, problem = await search(service, kind, f"{parameter}={quote(','.join(values), safe=',/')}{more}")
     ours = [resource for resource in resources if is_asked_for(resource, parameter, values)]
     if len(ours) < len(resources):
@@ -112,14 +112,14 @@ async def _asked(
 
 async def search(service: FhirService, kind: str, query: str) -> tuple[list[Resource], str]:
     """
-    Return the resources that a search finds, of the first `PAGES` pages at most.
+    Return the resources of a search, from at most the first `PAGES` pages.
 
     Returns
     -------
     list
-        What was found; also what an interrupted search had found by then.
+        The resources, including those that an interrupted search had returned until then.
     str
-        Why that may not be all; empty when it is.
+        Why the list may be incomplete; empty if it is complete.
     """
     resources: list[Resource] = []
     link: str | None = f"/{kind}?{query}&_count={PAGE}"

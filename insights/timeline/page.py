@@ -1,4 +1,4 @@
-"""A timeline as one HTML page without script, and as rows. Pure; values of FHIR are escaped by Jinja2."""
+"""A timeline as one HTML page without script, and as rows. Pure; Jinja2 escapes the values from FHIR."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Shown:
 
 @cache
 def style() -> str:
-    """Return the style sheet, which stands in the page."""
+    """Return the style sheet, which is embedded in the page."""
     return files("insights.timeline").joinpath("page.css").read_text("utf-8")
 
 
 def policy(form_action: str = "'none'") -> str:
-    """Return the Content-Security-Policy: nothing but this style sheet, by its hash, and where forms may be sent."""
+    """Return the Content-Security-Policy: allows only this style sheet, by its hash, and the targets of forms."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action {form_action}"
 
 
 def html(shown: Shown) -> str:
-    """Return the page, whole in one file."""
+    """Return the complete page as one file."""
     dated = [_position(entry.start) for entry in shown.entries if entry.start]
     first, last = (min(dated), max(dated)) if dated else (0.0, 0.0)
     scale = _WIDTH / (last - first) if last > first else 0.0
@@ -79,7 +79,7 @@ def html(shown: Shown) -> str:
 
 
 def growth(entries: Sequence[Entry]) -> list[tuple[str, str, list[tuple[Entry, str]]]]:
-    """Return what was measured again by tracking UID: its name, its unit, and each measurement with its change."""
+    """Return repeated measurements by tracking UID: name, unit, and each measurement with its change."""
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         if entry.group and entry.value is not None and entry.start:
@@ -94,7 +94,7 @@ def growth(entries: Sequence[Entry]) -> list[tuple[str, str, list[tuple[Entry, s
 
 
 def rows_csv(shown: Shown) -> str:
-    """Return the entries as CSV; a text that a spreadsheet would run is quoted."""
+    """Return the entries as CSV; a text that a spreadsheet would run as a formula is quoted."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -104,7 +104,7 @@ def rows_csv(shown: Shown) -> str:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Return the entries for programs."""
+    """Return the entries as JSON values."""
     rows = [
         {**asdict(entry), "modalities": sorted(entry.modalities), "sites": sorted(entry.sites)}
         for entry in shown.entries
@@ -120,7 +120,7 @@ def _cell(value: object) -> object:
 
 
 def _position(written: str) -> float:
-    """Return a date as a fraction of years: the first day that it can mean."""
+    """Return the first day that a date can mean, as a decimal year."""
     parts = [int(part) for part in written.split("-")]
     year, month, day = (*parts, 1, 1)[:3]
     try:

@@ -1,8 +1,8 @@
 """
-The timeline as a page of the function app: signed in, with a role of its own, and an AuditEvent before anything shows.
+Serves the timeline in the function app: to signed-in users with one of its roles, after an AuditEvent.
 
-A user with the role ``timeline-all`` sees every patient; who has ``timeline`` sees those whose studies or reports name
-them: a Practitioner with the signed-in name as an identifier. To all others a patient is as if it were not there.
+A user with the role ``timeline-all`` sees every patient. A user with ``timeline`` sees the patients whose studies or
+reports name the user: a Practitioner with the signed-in name as an identifier. Any other patient appears not to exist.
 Source: FHIR R4 auditevent.html, DICOM PS3.15 A.5 (Patient Record, Query).
 """
 
@@ -27,7 +27,7 @@ ROLE_ALL = "timeline-all"
 
 
 async def serve(headers: Mapping[str, str], patient: str, settings: Settings) -> Answer:
-    """Answer one request for the page of a patient; a failure is a page too."""
+    """Answer one request for the page of a patient; a failure is also answered with a page."""
     if not settings.timeline:
         return problem(404, "There is no such page", "DICOM_SYNC_TIMELINE is off.")
     caller = signed_in(headers, settings)
@@ -59,13 +59,13 @@ async def _is_named(service: FhirService, name: str, gathered: Gathered) -> bool
     """
     Return whether a study or report of the patient names the caller.
 
-    A service may find others too, whose identifiers only look the same to its index, and more of them than a page
-    holds: only who carries exactly this name counts.
+    A service may also return others, whose identifiers only look the same to its index, and more of them than fit on
+    one page: only a Practitioner with exactly this name counts.
 
     Raises
     ------
     Unavailable
-        The search was refused, or did not come to its end without a match.
+        The search was refused, or ended early without a match.
     """
     practitioners, problem = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
     known = {
