@@ -267,5 +267,5 @@ def lock(
 
 
 def _day(prepared: Prepared) -> date:
-    """Return the day of a question that is asked of no data."""
+    """Return the day of a question without data."""
     return prepared.definition.as_of or datetime.now(UTC).date()

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class Since(StrEnum):
-    """From when on to collect."""
+    """Start of the changes to collect."""
 
     LAST = "last"
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is to be loaded, and where it is from."""
+    """The files to load, and their source."""
 
     data: Input
     name: str
@@ -214,7 +214,7 @@ def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, pag
 
 
 class _Loading:
-    """Bytes loaded, and how long the rest will take."""
+    """Shows the loaded bytes and the remaining time."""
 
     def __init__(self, data: Input) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -233,7 +233,7 @@ class _Loading:
 
 
 class _Downloading:
-    """Resources downloaded of each type, and how long the rest will take."""
+    """Shows the downloaded resources of each type and the remaining time."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

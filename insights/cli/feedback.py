@@ -1,4 +1,4 @@
-"""``python -m sync feedback``: what a reader said of images beside what was found later."""
+"""``python -m sync feedback``: compares a reader's findings in images with later outcomes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def watch_outcomes(
         stop = stop_by_signal()
         console().print(f"watching every {every:g} minutes; Ctrl-C ends it")
         async for _ in rounds(every * 60, stop):
-            # Not an interval later: the holder may have been killed, and this process started in its place.
+            # Do not wait a whole interval: the holder may have been killed, and this process started to replace it.
             async for _ in rounds(min(LEASE_SECONDS, every * 60), stop):
                 if await _run_through_outages(running, prepared, begin, as_json=as_json):
                     break
@@ -135,7 +135,7 @@ def watch_outcomes(
 
 
 async def _run_through_outages(running: Running, prepared: Prepared, begin: datetime, *, as_json: bool) -> bool:
-    """Make one run of many; return whether the rule was free. After an outage the next run continues."""
+    """Make one of many runs; return whether the rule was free. After an outage, the next run continues."""
     from insights.errors import Unavailable  # noqa: PLC0415 -- loaded when the command runs
     from sync.errors import TransientError  # noqa: PLC0415 -- loaded when the command runs
 

@@ -1,4 +1,4 @@
-"""``python -m sync models``: what an algorithm said of images beside what was found later."""
+"""``python -m sync models``: compares an algorithm's findings in images with later outcomes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of
 
 
 class Engine(StrEnum):
-    """What runs views and questions."""
+    """The engine that runs views and questions."""
 
     DUCKDB = "duckdb"
     SPARK = "spark"

@@ -1,4 +1,4 @@
-"""How commands of `insights` fail, and where they write: results on standard output, all else on standard error."""
+"""Failures and output of the commands of `insights`: results go to standard output, all else to standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from insights.errors import EXIT_USAGE, InsightsError
 
 EXTRA = {"duckdb": "insights", "yaml": "insights", "pyspark": "spark", "sqlglot": "spark"}
-"""Modules that extras install, and which."""
+"""Modules that extras install, and their extra."""
 
 
 def console() -> Console:

@@ -1,5 +1,5 @@
 """
-One patient over time, read live from a FHIR service: lanes of problems, procedures, medication and imaging.
+One patient over time, read live from a FHIR service, in lanes: problems, medication, studies, reports and others.
 
 It needs only the packages of the sync itself, not DuckDB.
 """
