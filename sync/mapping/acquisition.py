@@ -1,9 +1,9 @@
 """
-How a series was acquired -> extensions of ``ImagingStudy.series``, where DICOM_SYNC_DETAIL asks for it.
+How a series was acquired -> extensions of ``ImagingStudy.series``, if DICOM_SYNC_DETAIL asks for it.
 
-R4 has no element for a tube voltage or a field strength; the extensions of `sync.mapping.mii` have, by modality and in
-fixed units. A value is written as the files have it, converted by powers of ten only. Where images of a series differ,
-as the tube current does from slice to slice, the value of most of them counts.
+R4 has no element for a tube voltage or a field strength; the extensions of `sync.mapping.mii` have one, by modality and
+in fixed units. A value is written as in the files, converted by powers of ten only. If images of a series differ, as in
+the tube current of each slice, the majority's value counts.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Measure(NamedTuple):
     """
     A sub-extension with a Quantity.
 
-    ``sources`` are the attributes that may state it, the first that does counts: keyword, power of ten to its unit,
-    and the sequence of the shared functional groups that holds it, if one does.
+    ``sources`` are the attributes that may state the measure, of which the first present one counts: keyword, power of
+    ten to the unit, and the sequence of the shared functional groups that holds the attribute, if any.
     """
 
     name: str
@@ -78,7 +78,7 @@ _THICKNESS = Measure(
 )
 _RADIOGRAPHY = frozenset({"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
 _NO_CONTRAST = frozenset({"NO", "NONE", "N", "NON CONTRAST", "WITHOUT", "W/O", "NATIV"})
-"""Texts that are written as an agent if none was given."""
+"""Texts that writers use as the agent's name if no contrast was given."""
 
 _VIEWS: Mapping[str, tuple[str, str]] = {
     "AP": ("399348003", "antero-posterior"),
@@ -149,7 +149,7 @@ def _measured(witnesses: Witnesses, measures: Sequence[Measure], findings: Findi
 
 
 def quantity_of(witnesses: Witnesses, measure: Measure, findings: Findings) -> Resource | None:
-    """FHIR *Quantity* of the first attribute that states the measure; what is no number is a finding."""
+    """FHIR *Quantity* of the first attribute that states the measure; a value that is not a number is a finding."""
     for keyword, factor, sequence in measure.sources:
         stated = _values(witnesses, keyword, sequence)[:1]
         if stated:
@@ -158,7 +158,7 @@ def quantity_of(witnesses: Witnesses, measure: Measure, findings: Findings) -> R
 
 
 def _values(witnesses: Witnesses, keyword: str, sequence: str = "") -> Sequence[str]:
-    """Return the values that most images have; of a sequence, those of most variants of the shared groups."""
+    """Return the majority's values; within a sequence, the majority is that of the variants of the shared groups."""
     if not sequence:
         return texts(witnesses.majority(keyword), keyword)
     shared = SHARED_GROUPS.keyword
@@ -183,7 +183,7 @@ def _coded(
 
 
 def _view(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Prefer the coded view (0054,0220); a term of (0018,5101) is looked up, another text is shown."""
+    """Prefer the coded view (0054,0220); a term of (0018,5101) is looked up, any other text is the display."""
     keyword = "ViewCodeSequence"
     views = concepts(items(witnesses.majority(keyword), keyword), keyword, settings, findings)[:1]
     stated = code(next(iter(_values(witnesses, "ViewPosition")), None), "ViewPosition", findings)
@@ -203,9 +203,9 @@ def _colour(witnesses: Witnesses) -> list[Resource]:
 
 def _contrast(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Whether contrast was given, and which: an image with an agent decides, because a series may begin without.
+    Whether contrast was given, and which: any image with an agent decides, because a series may begin without one.
 
-    The agent is named by display: no MedicationAdministration is made of a name.
+    The agent is named by display: a name alone makes no MedicationAdministration.
     """
     keyword = "ContrastBolusAgentSequence"
     coded = [
@@ -229,7 +229,7 @@ def _contrast(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 
 
 def custodian(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """``series.performer`` of the institution (0008,0080), as HL7 Europe has it: function CST, by display."""
+    """``series.performer`` of the institution (0008,0080), as in HL7 Europe's profile: function CST, by display."""
     if not includes(settings.detail, "acquisition"):
         return []
     name = one_text(witnesses.majority("InstitutionName"), "InstitutionName", findings)

@@ -3,7 +3,7 @@ Finds the values on which the instances of a study or series agree.
 
 Every instance repeats the attributes of its patient, study and series, and now and then one differs. The value of the
 majority wins, the smallest one if there is no majority: a choice that depends on nothing but the set of instances, so
-arrival order, repeats and batching cannot change it. Instances that say nothing have no vote.
+arrival order, repeats and batching cannot change it. Instances without a value have no vote.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = Non
 
     Several objects may hold one instance with different content, such as a corrected copy under another name. The
     latest content wins, by the time of the store that holds it (`LedgerRow.order`); of equal times the copy with more
-    attributes. An instance that two series claim stays in both: nothing tells which of them is wrong. What a rejection
-    note names is left out.
+    attributes. An instance that two series claim stays in both, because it is unknown which of them is wrong. Instances
+    that a rejection note names are left out.
 
     Parameters
     ----------
     findings
-        Gets both kinds of ambiguity and what was rejected, each once.
+        Receives both kinds of ambiguity and the rejected instances, each once.
     """
     latest: dict[tuple[str, str], LedgerRow] = {}
     for row in rows:
@@ -67,12 +67,12 @@ def _precedence(row: LedgerRow) -> tuple[str, int, bytes, tuple[Finding, ...]]:
 
 class Witnesses:
     """
-    The instances that are asked, and where their disagreements are noted.
+    The instances that vote, and the findings that record their disagreements.
 
     Parameters
     ----------
     instances
-        What each instance says, in any order.
+        The attributes of each instance, in any order.
     level
         ``study`` or ``series``, for the code of the findings.
     """
@@ -84,7 +84,7 @@ class Witnesses:
 
     def agree(self, *keywords: str) -> dict[str, Sequence[Any]]:
         """
-        Return what the majority says of each attribute; attributes without any value are left out.
+        Return the majority's values of each attribute; attributes without any value are left out.
 
         The attributes belong together: once the first is decided, only those that hold its winner are asked about the
         second, and so on. So an identifier never gets another identifier's issuer, nor a date another date's time.
@@ -95,7 +95,7 @@ class Witnesses:
         return agreed
 
     def majority(self, *keywords: str) -> dict[str, Sequence[Any]]:
-        """Return the same as `agree`, for attributes of which all values are used: that they differ is no finding."""
+        """Return the same as `agree`, for attributes whose values are all used: a difference is not a finding."""
         return self._decide(keywords)[0]
 
     def _decide(self, keywords: Sequence[str]) -> tuple[dict[str, Sequence[Any]], list[str]]:
@@ -111,19 +111,19 @@ class Witnesses:
         return agreed, disputed
 
     def preferring(self, keyword: str, values: Collection[str]) -> Witnesses:
-        """Return those whose value 1 is one of ``values``; all, when there is none."""
+        """Return the witnesses whose value 1 is one of ``values``; all witnesses if there are none."""
         preferred = [
             attributes for attributes in self._instances if str((attributes.get(keyword) or ("",))[0]) in values
         ]
         return Witnesses(preferred or self._instances, self._level, self._findings)
 
     def supporters(self, keyword: str) -> Witnesses:
-        """Return those that hold the majority's value; all, when there is none."""
+        """Return the witnesses that hold the majority's value; all witnesses if there is no value."""
         _, voters, _ = _ask(self._instances, keyword)
         return Witnesses(voters, self._level, self._findings)
 
     def distinct(self, *keywords: str) -> list[dict[str, Sequence[Any]]]:
-        """Return every combination of values that occurs, each once, in an order that depends on nothing but them."""
+        """Return every combination of values that occurs, each once, in an order that depends only on the values."""
         variants: dict[bytes, dict[str, Sequence[Any]]] = {}
         previous: list[Any] | None = None
         for attributes in self._instances:
@@ -136,7 +136,7 @@ class Witnesses:
 
 
 def _ask(voters: Sequence[Attributes], keyword: str) -> tuple[Sequence[Any] | None, Sequence[Attributes], bool]:
-    """Return the winner (None: no value at all), those that hold it (all, if none does), and whether others differ."""
+    """Return the winner (None without any value), its voters (all if there is no winner), and whether others differ."""
     values = [attributes.get(keyword) for attributes in voters]
     first = values[0] if values else None
     if values.count(first) == len(values):

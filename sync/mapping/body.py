@@ -1,9 +1,9 @@
 """
-Height and weight at the time of the study -> an Observation each, where DICOM_SYNC_DETAIL asks for it.
+Height and weight at the time of the study -> an Observation each, if DICOM_SYNC_DETAIL asks for it.
 
-They are what the study was planned with, not a history of the patient: each belongs to its study, goes with it, and is
-named by it with an extension. The reference is a logical one: both ways by id would be a circle, which servers with
-referential integrity cannot delete.
+The study was planned with these values; they are not a history of the patient. So each Observation belongs to its
+study, is deleted with it, and the study refers to it by an extension. That reference is logical: references by id in
+both directions would be a cycle, which servers with referential integrity cannot delete.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _MEASURES = (
     _Measure("PatientSize", "height", "8302-2", "Body height", "cm", 2, 300, mii.HEIGHT),
     _Measure("PatientWeight", "weight", "29463-7", "Body weight", "kg", 0, 700, mii.WEIGHT),
 )
-"""PS3.3 C.7.2.2, metres and kilograms; R4 vital signs, which want centimetres."""
+"""PS3.3 C.7.2.2, metres and kilograms; R4 vital signs, which require centimetres."""
 
 _IDENTIFIER = "urn:dicom-fhir-sync:body-"
-"""Begins the systems of the identifiers by which a study names its Observations."""
+"""Prefix of the systems of the identifiers by which a study refers to its Observations."""
 
 
 def build_body(
@@ -52,7 +52,7 @@ def build_body(
     Parameters
     ----------
     began
-        When the study, or its first series, began: a vital sign without a time is none in R4.
+        When the study, or its first series, began: R4 does not allow a vital sign without a time.
     """
     if not includes(settings.detail, "body"):
         return []

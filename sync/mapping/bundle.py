@@ -1,5 +1,5 @@
 """
-One study -> one transaction Bundle: Patient, Endpoint, Devices, ImagingStudy, and what single instances make.
+One study -> one transaction Bundle: Patient, Endpoint, Devices, ImagingStudy, and resources from single instances.
 
 Each is a ``PUT`` to its deterministic id.
 """
@@ -33,7 +33,7 @@ def build_bundle(
     rows
         All rows of the study, at least one, in any order.
     patient_rows
-        What other studies say of the same patient, when they are known: the Patient is built from all of them.
+        Rows of the same patient's other studies, if known: the Patient is built from all of them.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def transaction(resources: Sequence[Resource]) -> Resource:
         "type": "transaction",
         "entry": [{"request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in resources],
     }
-    # the shell is checked without its resources: they have passed the gate one by one
+    # the Bundle is validated without its resources, which have been validated one by one
     for entry, resource in zip(validated(bundle)["entry"], resources, strict=True):
         entry["resource"] = resource
     return bundle

@@ -1,8 +1,8 @@
 """
-Codes: items of code sequences (PS3.3 Table 8.8-1) -> FHIR *CodeableConcept*, or the one *Coding* that serves best.
+Codes: items of code sequences (PS3.3 Table 8.8-1) -> FHIR *CodeableConcept*, or the single best *Coding*.
 
-An item may carry the same concept in several schemes (0008,0121), and what is coded in retired SNOMED RT is written in
-SNOMED CT too. `sync.mapping.values.coding` makes each single one.
+An item may carry the same concept in several schemes (0008,0121), and codes of the retired SNOMED RT are also written
+in SNOMED CT. `sync.mapping.values.coding` makes each single Coding.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sync.model import Attributes, Resource
 
 def codings(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Every coding of one item, each once: its own, what SNOMED CT calls it, and the equivalent ones.
+    Return every coding of one item, each once: its own, the SNOMED CT translation, and the equivalent codes.
 
-    ``keyword`` is that of the sequence, for findings. Items without a code are none.
+    ``keyword`` names the sequence in findings. An item without a code has no coding.
     """
     distinct: dict[tuple[str | None, str], Resource] = {}
     for holder in (item, *items(item, "EquivalentCodeSequence")):
@@ -39,7 +39,7 @@ def _in_snomed_ct(stated: Resource) -> list[Resource]:
 
 
 def concept(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """FHIR *CodeableConcept* of one item; None when it says nothing."""
+    """FHIR *CodeableConcept* of one item; None if it is empty."""
     stated = coding(item, keyword, settings, findings) or {}
     coded = codings(item, keyword, settings, findings)
     return filled({"coding": coded, "text": stated.get("display")}) or None
@@ -48,7 +48,7 @@ def concept(item: Attributes, keyword: str, settings: MappingSettings, findings:
 def concepts(
     sequence: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
-    """FHIR *CodeableConcept* of each item that says something, each once, in the order of the file."""
+    """FHIR *CodeableConcept* of each item that is not empty, each once, in the order of the file."""
     distinct: list[Resource] = []
     for item in sequence:
         coded = concept(item, keyword, settings, findings)
@@ -58,7 +58,7 @@ def concepts(
 
 
 def best_coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """Choose the coding for an element that takes one: in SNOMED CT, else with a system, else the item's own."""
+    """Choose the coding for an element that holds only one: in SNOMED CT, else with a system, else the item's own."""
     coded = codings(item, keyword, settings, findings)
     ranked = sorted(coded, key=lambda candidate: (candidate.get("system") != SNOMED_CT, "system" not in candidate))
     return ranked[0] if ranked else coding(item, keyword, settings, findings)
@@ -74,7 +74,7 @@ def with_declared_schemes(
     ----------
     declared
         Items of (0008,0110) Coding Scheme Identification Sequence: designator and UID (PS3.3 C.12.1). Schemes that are
-        configured, or known to the standard, stay as they are. One that is declared in two ways is not believed.
+        configured, or known to the standard, stay unchanged. Contradictory declarations of a scheme are ignored.
     """
     schemes: dict[str, set[str]] = {}
     for item in declared:

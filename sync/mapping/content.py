@@ -1,8 +1,8 @@
 """
 Content items of a report (PS3.3 C.17.3): their names, their values, their children.
 
-An item is `sync.model.Attributes`, as the header reader leaves it. Nothing here takes for granted that an item has what
-its value type promises.
+An item is `sync.model.Attributes`, as the header reader returns it. No function assumes that an item has the attributes
+that its value type requires.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _KEYWORDS = Keywords(date="DateTime", time="Time")
 
 
 def concept(*keys: str) -> Concept:
-    """Name a concept by its codes, SNOMED RT's too, for older reports use them."""
+    """Return a concept by its codes, including SNOMED RT's, which older reports use."""
     return frozenset(keys)
 
 
 def children(item: Attributes) -> tuple[Attributes, ...]:
-    """Items that an item holds, in the order of the file."""
+    """Return the items that an item contains, in the order of the file."""
     return items(item, "ContentSequence")
 
 
 def descendants(item: Attributes, depth: int = 0) -> Iterator[tuple[int, Attributes]]:
-    """Every item below, each with its depth, parents first."""
+    """Iterate over all items below an item, each with its depth, parents first."""
     for child in children(item):
         yield depth, child
         yield from descendants(child, depth + 1)
@@ -53,30 +53,30 @@ def kind(item: Attributes) -> str:
 
 
 def relation(item: Attributes) -> str:
-    """(0040,A010) Relationship Type to what holds it."""
+    """(0040,A010) Relationship Type to the item that contains it."""
     return (first_text(item, "RelationshipType") or "").strip().upper()
 
 
 def is_named(item: Attributes, *names: Concept) -> bool:
-    """Whether the item's concept name is one of these."""
+    """Whether the item's concept name is one of the given concepts."""
     key = code_key(first_item(item, "ConceptNameCodeSequence"))
     return any(key in name for name in names)
 
 
 def named(holder: Attributes, name: Concept) -> list[Attributes]:
-    """Items that are called so, among those that an item holds."""
+    """Return the items with that concept name, among those that an item contains."""
     return [item for item in children(holder) if is_named(item, name)]
 
 
 def code_key(item: Attributes) -> str:
-    """``DESIGNATOR:code`` of a coded entry; of an empty one, a key that no concept has."""
+    """``DESIGNATOR:code`` of a coded entry; of an empty entry, a key that no concept has."""
     designator = (first_text(item, "CodingSchemeDesignator") or "").strip()
     value = first_text(item, "CodeValue") or first_text(item, "LongCodeValue") or ""
     return f"{_RETIRED.get(designator, designator)}:{value.strip()}"
 
 
 def value_key(item: Attributes) -> str:
-    """`code_key` of what an item with a coded value says."""
+    """`code_key` of an item's coded value."""
     return code_key(first_item(item, "ConceptCodeSequence"))
 
 
@@ -94,8 +94,8 @@ def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None
     """
     CodeableConcept of a coded entry.
 
-    Devices spell the meanings of DICOM's own codes in many ways, which validators refuse beside the code: there they
-    are text only.
+    Devices spell the meanings of DICOM's own codes in many ways, which validators refuse as the code's display, so for
+    these codes the meaning is only the text.
     """
     stated = codes.concept(entry, keyword, source.settings, source.findings)
     if stated is None:
@@ -108,7 +108,7 @@ def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None
 
 
 def meaning(codeable_concept: Resource | None) -> str | None:
-    """Return what people read of a CodeableConcept."""
+    """Return the human-readable text of a CodeableConcept."""
     if codeable_concept is None:
         return None
     codes = [str(coding["code"]) for coding in codeable_concept.get("coding", ())]
@@ -116,16 +116,16 @@ def meaning(codeable_concept: Resource | None) -> str | None:
 
 
 def texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
-    """Return the texts, names and UIDs of the items that are called so."""
+    """Return the texts, names and UIDs of the items with that concept name."""
     texts = [plain_value(item, source) for item in named(holder, name)]
     return [text for text in texts if text]
 
 
 def exact_texts_of(holder: Attributes, name: Concept, source: Source) -> list[str]:
     """
-    Return the texts of the items that are called so, if they are as their writer wrote them.
+    Return the texts of the items with that concept name, if they are unaltered.
 
-    What identifies something must not have lost a character: two names that differ in it alone would be one.
+    An identifying text must not have lost a character: two names that differ only in this character would be equal.
     """
     dropped = any(
         finding.keyword == "TextValue" and finding.code == "text.control" for finding in source.record.findings
@@ -140,7 +140,7 @@ def _exact(stated: str) -> str:
 
 
 def plain_value(item: Attributes, source: Source) -> str | None:
-    """Return what an item without number or code says, as text."""
+    """Return the value of an item without number or code, as text."""
     if "PersonName" in item:
         return printable_name(first_text(item, "PersonName"), "PersonName", source.findings)
     for keyword in ("TextValue", "UID", "DateTime", "Date", "Time"):
@@ -150,7 +150,7 @@ def plain_value(item: Attributes, source: Source) -> str | None:
 
 
 def shown(measured: Resource) -> str:
-    """Quantity as people read it, small numbers written out."""
+    """Return a Quantity as readable text, small numbers written out."""
     number, unit = measured["value"], measured.get("unit", "")
     written = str(number) if isinstance(number, int) else format(Decimal(repr(number)), "f")
     return written if unit in ("", "1") else f"{written} {unit}"
@@ -163,7 +163,7 @@ def quantity(item: Attributes, source: Source) -> Resource | None:
     Returns
     -------
     dict or None
-        None, with a finding, without a value or with one that is no number. A unit that UCUM does not have is shown
+        None, with a finding, if there is no value or it is not a number. A unit that UCUM does not have is written
         without a code. Source: PS3.3 Table C.18.1-1; R4 ``Quantity``.
     """
     measured = first_item(item, "MeasuredValueSequence")
@@ -195,7 +195,7 @@ def timestamp(raw: str | None, source: Source) -> str | None:
     """
     FHIR *dateTime* of a DT value (PS3.5 6.2); its own offset wins over (0008,0201).
 
-    None without a value, and with a finding for what is no DT.
+    None without a value, and, with a finding, if the value is not a DT.
     """
     stated = (raw or "").strip(" \x00")
     if not stated:
@@ -214,6 +214,6 @@ def timestamp(raw: str | None, source: Source) -> str | None:
 
 
 def timestamps(holders: Iterable[Attributes], source: Source) -> list[str]:
-    """Return the usable times that DATETIME items say."""
+    """Return the usable times of DATETIME items."""
     stamps = [timestamp(first_text(item, "DateTime"), source) for item in holders]
     return [stamp for stamp in stamps if stamp]

@@ -8,7 +8,7 @@ Resources that single instances of a study produce beside the ImagingStudy.
       imaging measurements      ->  Observations, groups with their members     `sync.mapping.measurements`
       any other                 ->  DiagnosticReport, DocumentReference         `sync.mapping.reports`
 
-An instance makes the same resources whatever else is in the study, but for what they say of the study itself.
+An instance makes the same resources whatever else is in the study, except for their references to the study itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Builder = Callable[[Source], Sequence[Resource]]
 
 
 def _build_report(source: Source) -> Sequence[Resource]:
-    """Leave it to a report's title what it is, but for the classes of dose: dose comes in comprehensive ones too."""
+    """Choose the builder by the report's title rather than its class: comprehensive reports also hold dose."""
     if is_named(source.attributes, DOSE_REPORTS) or source.sop_class in _DOSE_CLASSES:
         return build_dose(source)
     if is_named(source.attributes, MEASUREMENT_REPORT):
@@ -42,7 +42,7 @@ def _build_report(source: Source) -> Sequence[Resource]:
 
 
 def _note_unread(source: Source) -> Sequence[Resource]:
-    """Add a finding that a document holds more than the study shows."""
+    """Add the finding that a document has content that is not mapped."""
     source.findings.note("SOPClassUID", "content.not_read", "instance only")
     return []
 
@@ -73,7 +73,7 @@ _BUILDERS: Mapping[str, _Builder] = {
 
 
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
-"""Arc of structured documents; of one that is newer than this table nothing is read either."""
+"""Arc of structured documents; the content of documents newer than this table is not read either."""
 
 
 def _builder_of(sop_class: str) -> _Builder | None:
@@ -91,7 +91,7 @@ def build_derived(
     Parameters
     ----------
     imaging_study
-        The study's resource, as the mapping makes it.
+        The study's resource as the mapping builds it.
     instances
         One record for each SOP Instance UID, by UID.
     """
@@ -105,7 +105,7 @@ def build_derived(
 
 
 def _built(builder: _Builder, source: Source) -> Sequence[Resource]:
-    """All that an instance makes, or nothing with a finding: a defect here must not cost the study."""
+    """Return all resources of an instance, or none with a finding: a defect here must not fail the study."""
     try:
         return [validated(resource) for resource in builder(source)]
     except InvalidResource:
@@ -125,7 +125,7 @@ def with_references(resource: Resource, study: StudyRef, fhir_id: str, subject: 
     Parameters
     ----------
     fhir_id
-        Of the ImagingStudy: the one that we chose, or an adopted one.
+        The id of the ImagingStudy: our own, or that of an adopted resource.
     """
     own, actual = f"ImagingStudy/{study_id(study)}", f"ImagingStudy/{fhir_id}"
     placed: Resource = resource if own == actual else _replaced(resource, own, actual)

@@ -1,8 +1,8 @@
 """
 The Device that made a series: one resource per scanner, shared by all its studies.
 
-It is built from nothing but what its id is made of, so that every study builds the same bytes, in any
-order. What changes over a scanner's life (its station name, its software) is shown on the series, or not at all.
+It is built only from the attributes that form its id, so that every study builds the same bytes, in any order.
+Attributes that change over a scanner's life (station name, software) are shown on the series, or not at all.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
     Return the equipment that made a series; None when no instance names any.
 
     A Device needs a UID (0018,1002), a UDI (0018,100A) with a serial number, or a serial number (0018,1000) with
-    manufacturer or model: else the same resource would stand for many scanners, or every study would mint one. Then the
-    series names the equipment by display only.
+    manufacturer or model: otherwise the same resource would represent many scanners, or every study would create its
+    own. Without these, the series names the equipment by display only.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _uid(stated: str | None, findings: Findings) -> str | None:
 
 
 def _serial(attributes: Resource, findings: Findings) -> str | None:
-    """(0018,1000), unless it is what vendors write instead of one."""
+    """(0018,1000), unless it is a vendor's placeholder."""
     serial = one_text(attributes, "DeviceSerialNumber", findings)
     if serial is None or not _PLACEHOLDER.fullmatch(serial):
         return serial
@@ -93,7 +93,7 @@ def _serial(attributes: Resource, findings: Findings) -> str | None:
 
 
 def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
-    """(0018,1020): shown on the series, for software changes over a scanner's life."""
+    """(0018,1020): shown on the series, because software changes over a scanner's life."""
     keyword = "SoftwareVersions"
     values = texts(witnesses.agree(keyword), keyword)
     shown = [text(value, keyword, findings) for value in values]
@@ -101,12 +101,12 @@ def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
 
 
 def _names_one_device(udi: str | None) -> bool:
-    """Whether a UDI has a serial number in it: GS1 (21), HIBCC ``/S``, ICCBBA ``=,``."""
+    """Whether a UDI contains a serial number: GS1 (21), HIBCC ``/S``, ICCBBA ``=,``."""
     return udi is not None and _UDI_SERIAL.search(udi) is not None
 
 
 def _udi_carrier(udi: str | None) -> list[Resource]:
-    """``Device.udiCarrier``: the UDI as people read it; of GS1 also the device identifier, a GTIN behind (01)."""
+    """``Device.udiCarrier``: the human-readable UDI; for GS1 also the device identifier, the GTIN after (01)."""
     if udi is None:
         return []
     gtin = _GTIN.match(udi)

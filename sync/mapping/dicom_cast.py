@@ -1,8 +1,9 @@
 """
 Recognises resources that Microsoft DICOM Cast left in a FHIR service among those of other systems.
 
-Cast is switched off before the sync takes its place, so what it wrote no longer has another owner: its wrong codings
-are corrected, and its notes, each a Study Description, go. What it never wrote belongs to other systems and stays.
+Cast is switched off before the sync takes its place, so the elements that it wrote have no other owner: its wrong
+codings are corrected, and its notes, each a Study Description, are removed. All other elements belong to other systems
+and stay.
 
 Source: microsoft/dicom-server, branch ``archived``, converter/dicom-cast; docs/migration-from-dicom-cast.md.
 """
@@ -31,10 +32,10 @@ _MODALITY_SYSTEM = "DCM"
 
 def is_made_by_cast(study: Resource, dicomweb_url: str) -> bool:
     """
-    Whether an ImagingStudy is as Cast left it, never written by us since.
+    Whether an ImagingStudy was last written by Cast, and not by us since.
 
     Either a series has Cast's modality system and an instance without a system for its SOP class, or ``meta.source`` is
-    the DICOMweb root: Cast set it so on creation. Our first write takes both marks away.
+    the DICOMweb root: Cast set it so on creation. Our first write removes both marks.
     """
     source = str(study.get("meta", {}).get("source", "")).partition("#")[0].rstrip("/")
     return bool(dicomweb_url and source == dicomweb_url) or any(map(_is_coded_by_cast, study.get("series", [])))
@@ -54,7 +55,7 @@ def descriptions(rows: Sequence[LedgerRow]) -> frozenset[str]:
 
 
 def without_notes(study: Resource, texts_of_cast: frozenset[str]) -> Resource:
-    """Take out the notes that say nothing but a Study Description; a note with an author, a time or more text stays."""
+    """Remove the notes that hold only a Study Description; a note with an author, a time or more text stays."""
     notes: list[dict[str, Any]] = study.get("note", [])
     remaining = [note for note in notes if set(note) != {"text"} or _plain(note["text"]) not in texts_of_cast]
     unnoted = {element: value for element, value in study.items() if element != "note"}
@@ -67,12 +68,12 @@ def _plain(text: str) -> str:
 
 def known_to_cast_as(attributes: Attributes, setting: str) -> tuple[str, str] | None:
     """
-    System and value under which Cast kept a patient; the system is empty when it wrote none.
+    Return system and value under which Cast stored a patient; the system is empty if Cast wrote none.
 
     Parameters
     ----------
     attributes
-        What a study says of its patient.
+        The patient attributes of a study.
     setting
         DICOM_SYNC_CAST_PATIENT_SYSTEM; empty: Cast's Patients are not looked for.
     """
@@ -85,5 +86,5 @@ def known_to_cast_as(attributes: Attributes, setting: str) -> tuple[str, str] | 
 
 
 def is_wrong_system(system: str) -> bool:
-    """Whether a system that Cast wrote is none: R4 wants an absolute URI."""
+    """Whether a system that Cast wrote is invalid: R4 requires an absolute URI."""
     return absolute_uri(system) is None

@@ -1,9 +1,9 @@
 """
 Radiation dose reports (TID 10001, 10011, 10021) -> one Observation by the HL7 guide *radiation-dose-summary* (R4).
 
-The totals of the accumulated dose become components, in the units of the file, each as it stands: a system with two
-planes, or a mammogram of two breasts, has some of them twice, and their sum would be no dose of anything. Irradiation
-events are its members (`sync.mapping.dose_events`).
+The totals of the accumulated dose become components, each unchanged and in the units of the file: a system with two
+planes, or a mammogram of two breasts, has some totals twice, and their sum would be meaningless. Irradiation events are
+its members (`sync.mapping.dose_events`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ADMINISTERED = (
 )
 _NUCLIDE = concept("SCT:89457008", "SRT:C-10072")
 _PLACES = (concept("DCM:113764"), concept("SCT:272741003", "SRT:G-C171"))
-"""Acquisition plane, laterality: what tells one total from another of the same name."""
+"""Acquisition plane, laterality: they distinguish totals of the same name."""
 
 _STARTS = (concept("DCM:113809"), concept("DCM:123003"), concept("DCM:111526"))
 _PERSON_ROLE = concept("DCM:113875")
@@ -100,7 +100,7 @@ def build_dose(source: Source) -> Sequence[Resource]:
 
 
 def _totals(item: Attributes, source: Source) -> list[Resource]:
-    """Components of one container of accumulated dose, or of one administration."""
+    """Return the components of one container of accumulated dose, or of one administration."""
     if is_named(item, _ACCUMULATED):
         stated = [child for child in children(item) if kind(child) == "NUM" and _is_of_dicom(child)]
         return _components(stated, _places(item, source), source)
@@ -112,7 +112,7 @@ def _totals(item: Attributes, source: Source) -> list[Resource]:
 
 
 def _is_of_dicom(item: Attributes) -> bool:
-    """Whether the concept is DICOM's own: vendors add distances and heights of theirs."""
+    """Whether the concept is DICOM's own: vendors add their own distances and heights."""
     return any((first_text(entry, "CodingSchemeDesignator") or "") == "DCM" for entry in _names(item))
 
 
@@ -156,7 +156,7 @@ def _procedure(root: Attributes, source: Source) -> list[Resource]:
 
 
 def _shown(component: Resource) -> str:
-    """Component as people read it."""
+    """Return a component as readable text."""
     measured = component.get("valueQuantity")
     if measured:
         value = shown(measured)
@@ -176,7 +176,7 @@ def _started(root: Attributes, source: Source) -> str | None:
 
 
 def _authorizing(root: Attributes, source: Source) -> list[Resource]:
-    """Name the person who authorized the irradiation; reports seldom do."""
+    """Return the person who authorized the irradiation; reports seldom name one."""
     performers = []
     for _, item in descendants(root):
         roles = [value_key(role) for role in named(item, _PERSON_ROLE)] if kind(item) == "PNAME" else []

@@ -1,5 +1,5 @@
 """
-Irradiation events of a dose report (TID 10003, 10013) -> an Observation each, with the doses that people compare.
+Irradiation events of a dose report (TID 10003, 10013) -> an Observation each, with the doses that are compared.
 
 CT: CTDIvol, DLP, phantom, protocol and region; X-ray: dose area product and dose at the reference point. They are
 members of the Observation of the totals (`sync.mapping.dose`), because reference levels are set for single scans.
@@ -56,7 +56,7 @@ def build_events(source: Source, shared: Resource) -> list[Resource]:
     Parameters
     ----------
     shared
-        Elements that the Observation of the totals has too: status, study, device.
+        Elements that the Observation of the totals also has: status, study, device.
     """
     made: list[Resource] = []
     for item in _events(source.attributes):

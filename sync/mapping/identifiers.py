@@ -1,9 +1,9 @@
 """
-Who issued an identifier -> its FHIR system, always an absolute URI.
+The issuer of an identifier -> its FHIR system, always an absolute URI.
 
-Two issuers must never share a system, and a missing issuer is not a named one: else two persons with the same number
-become one. So a named issuer that is not configured gets a system of its own, derived from its name; only identifiers
-without any issuer get the configured default.
+Two issuers must never share a system, and a missing issuer differs from every named one: otherwise two persons with the
+same number would become one. So a named issuer that is not configured gets its own system, derived from its name; only
+identifiers without any issuer get the configured default.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def issuer_of(
     name
         (0010,0021) Issuer of Patient ID or (0040,0031) Local Namespace Entity ID; None when the file has none.
     designator
-        Holds (0040,0032) Universal Entity ID and (0040,0033) its type, if anything.
+        Holds (0040,0032) Universal Entity ID and (0040,0033) its type, if present.
     keyword
         Attribute that names the issuer, for findings.
     default
-        System when there is neither.
+        System if there is neither name nor universal id.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def patient_identifier(
     Returns
     -------
     dict or None
-        None when there is no Patient ID, or one that stands for none (`placeholder_patient_ids`). Source: R4
+        None if there is no Patient ID, or a placeholder (`placeholder_patient_ids`). Source: R4
         ``Patient.identifier``.
     """
     value = one_text(item, "PatientID", findings)
@@ -119,7 +119,7 @@ def patient_identifier(
 
 
 def _is_placeholder(value: str, settings: MappingSettings) -> bool:
-    """Whether a Patient ID stands for none, as one of signs alone does: all without a number would be one person."""
+    """Whether a Patient ID is a placeholder, such as punctuation only: it would merge all patients without an ID."""
     if not any(character.isalnum() for character in value):
         return True
     placeholders = {placeholder.upper() for placeholder in settings.placeholder_patient_ids}
@@ -156,7 +156,7 @@ def coded_identifier(item: Attributes, keyword: str, settings: MappingSettings, 
     """
     System and value of an identifier that DICOM writes as a code (PS3.3 10.1.1, Person Identification Macro).
 
-    The value is what the file has: the blanks that FHIR forbids within a code may tell two people apart.
+    The value stays as in the file: blanks that FHIR forbids within a code may distinguish two people.
     """
     stated = coding(item, keyword, settings, findings) or {}
     if "code" not in stated:

@@ -1,7 +1,7 @@
 """
 Series and instance elements of an ImagingStudy (backbone elements: no resources of their own).
 
-This is the one place whose cost grows with the number of instances, so it touches each as little as it can.
+Only this module's cost grows with the number of instances, so it does as little as possible for each.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PERFORMERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Elements by (number, UID), those without a number last; their modalities, and the Devices that made them."""
+    """Series elements sorted by (number, UID), those without a number last; their modalities, and their Devices."""
 
     elements: tuple[Resource, ...]
     modalities: frozenset[str]
@@ -67,14 +67,14 @@ def build_series(
     """
     Build ``ImagingStudy.series`` of all instances of a study.
 
-    An instance whose Series or SOP Instance UID fits no FHIR id is left out with a finding; the header reader refuses
-    such objects, so none should come here. A series of a study that does not list its instances, by setting, has
-    ``numberOfInstances`` only: R4 lets it be larger than the number of listed ones.
+    An instance whose Series or SOP Instance UID is not valid as a FHIR id is left out with a finding; the header reader
+    refuses such objects, so none should arrive here. If a setting keeps a study from listing its instances, a series
+    has ``numberOfInstances`` only: R4 allows it to exceed the number of listed instances.
 
     Parameters
     ----------
     addresses
-        Extensions that say where an instance is, by Series and SOP Instance UID.
+        Extensions with the location of an instance, by Series and SOP Instance UID.
     """
     members: dict[str, list[tuple[str, Attributes]]] = {}
     for record in instances:
@@ -162,9 +162,9 @@ def _modality(witnesses: Witnesses, findings: Findings) -> Resource:
     """
     ``series.modality`` is 1..1; a code that DICOM does not define stays, without a system.
 
-    In a series of images and of objects made from them, what acquires counts (PS3.16 CID 29): people search for it.
+    In a series of images and derived objects, the acquisition modality counts (PS3.16 CID 29): users search for it.
     """
-    witnesses.agree("Modality")  # that they differ is a finding, whichever is chosen
+    witnesses.agree("Modality")  # a difference is a finding, whichever is chosen
     acquiring = witnesses.preferring("Modality", ACQUISITION_MODALITIES)
     stated = code(first(acquiring.agree("Modality"), "Modality", findings), "Modality", findings)
     if stated is None:
@@ -177,7 +177,7 @@ def _modality(witnesses: Witnesses, findings: Findings) -> Resource:
 
 
 def _acquired(witnesses: Witnesses) -> set[str]:
-    """Acquisition modalities that any instance states, also where the series carries another one."""
+    """Return the acquisition modalities that any instance states, even if the series has a different one."""
     return {str(stated["Modality"][0]) for stated in witnesses.distinct("Modality") if stated} & ACQUISITION_MODALITIES
 
 
@@ -185,7 +185,7 @@ def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findin
     """
     Prefer the coded region, also that of all frames (0020,9071).
 
-    A term of (0018,0015) is looked up (PS3.16 Annex L), another text is shown only.
+    A term of (0018,0015) is looked up (PS3.16 Annex L), any other text is only the display.
     """
     keyword = "AnatomicRegionSequence"
     for item in items(witnesses.agree(keyword), keyword)[:1]:
@@ -213,7 +213,7 @@ def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findin
 
 
 def _frame_anatomy(witnesses: Witnesses) -> list[Attributes]:
-    """Items of Frame Anatomy (0020,9071) of multi-frame images: what frames share (5200,9229), else what each says."""
+    """Items of Frame Anatomy (0020,9071) of multi-frame images: the shared ones (5200,9229), else those of frames."""
     groups = [
         group
         for keyword in (SHARED_GROUPS.keyword, FRAME_GROUPS.keyword)
@@ -244,7 +244,7 @@ def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
 
 
 def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> str | None:
-    """Take the earliest of what the instances say."""
+    """Return the earliest start that the instances state."""
     stated = witnesses.distinct(*_STARTED)
     timestamps = [fhir_datetime(attributes, _STARTED, settings.timezone, findings) for attributes in stated]
     return min((timestamp for timestamp in timestamps if timestamp), key=instant_key, default=None)
@@ -278,7 +278,7 @@ def _instances(
 
 
 def _sop_class(attributes: Attributes, findings: Findings) -> Resource:
-    """``instance.sopClass`` is 1..1; one that is absent or no UID is said to be unknown."""
+    """``instance.sopClass`` is 1..1; if absent or not a UID, it is written as unknown."""
     class_uid = uid(first(attributes, "SOPClassUID", findings))
     if class_uid is None:
         findings.note("SOPClassUID", "uid.missing", "data-absent-reason written")

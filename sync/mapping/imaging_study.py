@@ -2,8 +2,8 @@
 ImagingStudy: all instances of one study -> study, series and instance elements.
 
 In: the ledger rows of the study, in any order, an instance perhaps in several objects. Out: one resource that depends
-on nothing but the set of instances: sorted, recounted, without clock or run id. The mapping table is R4's own
-(``StructureDefinition-ImagingStudy``, mapping ``dicom``); where it leaves a choice, docs/mapping.md names it.
+only on the set of instances: sorted, recounted, without clock or run id. The mapping table is R4's own
+(``StructureDefinition-ImagingStudy``, mapping ``dicom``); docs/mapping.md states the choices that it leaves open.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class StudyResources:
     The resources of one study.
 
     The ImagingStudy is without subject (see `with_subject`), the Endpoint None when none is configured; ``derived``
-    holds what single instances make, without subject too (see `sync.mapping.derived.with_references`), each before
-    those that refer to it; ``findings`` are in order, each once. Endpoint and Devices are shared
-    with other studies, which build the same bytes.
+    holds the resources of single instances, also without subject (see `sync.mapping.derived.with_references`), each
+    before the resources that refer to it; ``findings`` are in order, each once. Endpoint and Devices are shared with
+    other studies, which build the same bytes.
     """
 
     imaging_study: Resource
@@ -61,7 +61,7 @@ class StudyResources:
 
     @property
     def shared(self) -> tuple[Resource, ...]:
-        """Return what the study refers to and does not own."""
+        """Return the resources that the study refers to but does not own."""
         endpoints = (self.endpoint, *self.containers) if self.endpoint else self.containers
         return (*endpoints, *self.devices)
 
@@ -73,8 +73,8 @@ def build_study(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSet
     Parameters
     ----------
     rows
-        All rows of the study, at least one, in any order. Of several contents of one instance the latest counts; what
-        a rejection note names is left out, and a study of which nothing else is left is ``cancelled``.
+        All rows of the study, at least one, in any order. If an instance has several contents, the latest counts.
+        Instances that a rejection note names are left out, and a study with no other instance left is ``cancelled``.
 
     Returns
     -------
@@ -127,14 +127,14 @@ def with_subject(
     imaging_study: Resource, patient_id: str | None, claim: PatientClaim, *, written: str | None = None
 ) -> Resource:
     """
-    Return the ImagingStudy with its subject, ready to leave.
+    Return the ImagingStudy with its subject, ready to be written.
 
     Parameters
     ----------
     patient_id
-        FHIR id of the Patient, ours or one that was found; None names the patient without a resource.
+        FHIR id of the Patient, ours or a linked one; None names the patient without a resource.
     written
-        `content_hash` of what was valid and is written: the same once more is not checked again.
+        `content_hash` of the content that was last validated and written: equal content is not validated again.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _uid_identifier(study: StudyRef, findings: Findings) -> Resource:
 
 
 def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """(0020,0010) collides between scanners, so it is an identifier only where its system is configured."""
+    """(0020,0010) collides between scanners, so it is an identifier only if its system is configured."""
     value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
     return [{"system": settings.study_id_system, "value": value}] if value else []
 
@@ -205,14 +205,14 @@ def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings
 
 
 def _began(imaging_study: Resource) -> str | None:
-    """When the study began, else the first of its series that says so."""
+    """When the study began, else when the first of its series with a start began."""
     series = [element["started"] for element in imaging_study.get("series", ()) if "started" in element]
     began: str | None = imaging_study.get("started") or min(series, key=instant_key, default=None)
     return began
 
 
 def _location(witnesses: Witnesses, findings: Findings) -> Resource | None:
-    """Name the most precise place that is stated, by display only."""
+    """Return the most precise stated location, by display only."""
     for keyword in _PLACES:
         attributes = witnesses.agree(keyword)
         if texts(attributes, keyword):

@@ -7,7 +7,7 @@ Measurement reports (TID 1500) -> an Observation for each measurement group, and
       - CODE, TEXT                  ->  Observation with a concept or a text (qualitative evaluation)
     Qualitative Evaluations         ->  the same, without a group
 
-This is how human measurements and results of algorithms come back. Regions stay in the object: R4 has no resource for
+Both human measurements and results of algorithms arrive this way. Regions stay in the object: R4 has no resource for
 them. A member repeats where and how it was measured, so that it can be read by itself.
 """
 
@@ -46,7 +46,7 @@ MEASUREMENT_REPORT = concept("DCM:126000")
 """Title of TID 1500."""
 
 MOST_OBSERVATIONS = 2000
-"""Maximum measurements of one report: with more, writing a study would take longer than a message may live."""
+"""Maximum measurements of one report: with more, writing a study would take longer than a message may be leased."""
 
 _MEASUREMENTS = concept("DCM:126010")
 _EVALUATIONS = concept("UMLS:C0034375", "NCIt:C0034375")
@@ -68,7 +68,7 @@ _SAID_ELSEWHERE = (_SITE, _LATERALITY, _MODIFIER, _METHOD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
-    """Where and how something was measured, as far as the items say; groups hand theirs down."""
+    """Where and how something was measured, as far as the items say; members inherit it from their group."""
 
     site: Resource | None = None
     laterality: tuple[Resource, ...] = ()
@@ -90,7 +90,7 @@ class _Setting:
 
 def build_measurements(source: Source) -> list[Resource]:
     """
-    Observations of a report's measurements, each group after its members, and the Devices that are algorithms.
+    Observations of a report's measurements, each group after its members, and the Devices of its algorithms.
 
     Source: PS3.16 TID 1500, 1501, 1410, 1411, 300, 1419; HL7 ``dicom-sr`` (R5), brought to R4 Observation.
     """
@@ -107,7 +107,7 @@ def build_measurements(source: Source) -> list[Resource]:
 
 def _groups(root: Attributes, general: _Setting, source: Source) -> list[tuple[Attributes, _Setting]]:
     """
-    Containers of measurements, 0..n, each with what holds for it; what is not in a group counts as one.
+    Containers of measurements, 0..n, each with its setting; measurements outside a group count as a group.
 
     Those of TID 1500 come first, then those of other templates, wherever they stand: echo, vascular, obstetric. Last
     comes the report itself, if it holds numbers that are in no container.
@@ -126,7 +126,7 @@ def _holds_numbers(holder: Attributes) -> bool:
 
 
 def _elsewhere(holder: Attributes, setting: _Setting, source: Source) -> Iterator[tuple[Attributes, _Setting]]:
-    """Every group below, and every container that holds numbers, but for descriptions of the images."""
+    """Every group below, and every container that holds numbers, except descriptions of the images."""
     for item in children(holder):
         if kind(item) == "CONTAINER" and not is_named(item, _IMAGE_LIBRARY):
             if _holds_numbers(item) or is_named(item, _GROUP):
@@ -146,7 +146,7 @@ def _group(group: Attributes, place: str, general: _Setting, source: Source) -> 
 
 
 def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Resource], source: Source) -> Resource:
-    """Observation of the group itself; more than it may have members are in the object only."""
+    """Observation of the group itself; members beyond the maximum are in the object only."""
     group_code = {"coding": [{"system": DCM, "code": "125007"}], "text": "Measurement Group"}
     elements = {
         **_common(group, setting, source),
@@ -160,7 +160,7 @@ def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Re
 
 
 def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> Resource | None:
-    """Observation of a NUM, CODE or TEXT item that is an answer; None for context, for images and for empty ones."""
+    """Observation of a NUM, CODE or TEXT item that is a result; None for context, images and empty items."""
     if relation(item) not in ("CONTAINS", "") or is_named(item, *_OF_THE_GROUP, _TRACKING_ID):
         return None
     name = name_of(item, source)
@@ -216,7 +216,7 @@ def _value(item: Attributes, source: Source) -> Resource | None:
 
 
 def _qualifications(item: Attributes, source: Source) -> list[Resource]:
-    """Components: what a derivation, a property or a modifier adds to the value, such as that it is a mean."""
+    """Components for derivations, properties and modifiers of the value, such as that it is a mean."""
     components = []
     for child in children(item):
         if relation(child) in ("HAS CONCEPT MOD", "HAS PROPERTIES") and not is_named(child, *_SAID_ELSEWHERE):
@@ -227,7 +227,7 @@ def _qualifications(item: Attributes, source: Source) -> list[Resource]:
 
 
 def _site(item: Attributes, source: Source) -> Resource | None:
-    """Return the finding site; its side and part can only be told in words, for R4 has one concept here."""
+    """Return the finding site; its side and part can only be text, because R4 has a single concept here."""
     for site in named(item, _SITE)[:1]:
         coded = coded_value(site, source)
         more = [place for holder in (site, item) for name in (_LATERALITY, _MODIFIER) for place in named(holder, name)]
@@ -239,7 +239,7 @@ def _site(item: Attributes, source: Source) -> Resource | None:
 
 def _laterality(item: Attributes, source: Source) -> tuple[Resource, ...]:
     """
-    Component with the side of the finding site as a code: people count sides, and words cannot be searched for.
+    Component with the side of the finding site as a code, because text cannot be searched or counted.
 
     The site's own modifier wins over that of the item (PS3.16 TID 1501, TID 300, SNOMED CT 272741003).
     """

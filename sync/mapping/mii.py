@@ -1,8 +1,8 @@
 """
 The parts of the German Medical Informatics Initiative in use: *Modul Bildgebung* 2027.0.0-ballot, extensions, codes.
 
-The extensions are the only published ones for acquisition parameters in R4. Codes are those of its code systems; a code
-that is not in them is not written by their URL.
+They are the only published extensions for acquisition parameters in R4. A code is written with the URL of one of its
+code systems only if the system contains it.
 """
 
 from __future__ import annotations
@@ -54,4 +54,4 @@ IMAGE_TYPES = MappingProxyType(
         f"{_CODES}instance-image-type",
     )
 )
-"""Code of DICOM -> code system. ``OTHER`` and the like are written beside the text, which has all values."""
+"""Code of DICOM -> code system. ``OTHER`` and the like are written beside the text, which holds all values."""

@@ -2,7 +2,7 @@
 Person names: VR PN (PS3.5 6.2.1) -> FHIR HumanName and its printable form.
 
 A PN holds up to three groups that spell the same name (alphabetic, ideographic, phonetic), each of five components.
-Every group becomes a HumanName of its own; the extension EN-representation says which spelling it is.
+Every group becomes its own HumanName; the extension EN-representation says which spelling it is.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FAMILY, _GIVEN, _MIDDLE, _PREFIX, _SUFFIX = range(_COMPONENTS)
 
 def human_names(raw: str | None, keyword: str, findings: Findings) -> list[Resource]:
     """
-    One HumanName for each group that says something.
+    Return one HumanName for each group that is not empty.
 
     Parameters
     ----------
     raw
-        The PN value with its ``^`` and ``=``. Nothing but delimiters gives no name.
+        The PN value with its ``^`` and ``=``. A value of delimiters only gives no name.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def human_names(raw: str | None, keyword: str, findings: Findings) -> list[Resou
 
 
 def printable_name(raw: str | None, keyword: str, findings: Findings) -> str | None:
-    """Return the first group that says something, as one would write it on an envelope; None for an empty name."""
+    """Return the first group that is not empty, in natural order as on an envelope; None for an empty name."""
     names = human_names(raw, keyword, findings)
     return str(names[0]["text"]) if names else None
 

@@ -1,8 +1,7 @@
 """
-The words of a report: its content tree -> an XHTML narrative (R4 *Narrative*), and the conclusion.
+The text of a report: its content tree -> an XHTML narrative (R4 *Narrative*), and the conclusion.
 
-Containers become headings, items paragraphs of name and value. Everything is escaped: a report's text is
-text, whatever it looks like.
+Containers become headings, items paragraphs of name and value. All text is escaped: a report's text is never markup.
 """
 
 from __future__ import annotations
@@ -55,7 +54,8 @@ def conclusion_codes(source: Source) -> list[Resource]:
     """
     FHIR *CodeableConcepts* of the coded impressions and conclusions, each once: ``DiagnosticReport.conclusionCode``.
 
-    A coded conclusion is a CODE item that is called so, or one in a section of them (PS3.16 TID 2000, CID 7000, 7001).
+    A coded conclusion is a CODE item with one of these concept names, or inside such a section (PS3.16 TID 2000, CID
+    7000, 7001).
     """
     distinct: list[Resource] = []
     for _, item in descendants(source.attributes):
@@ -68,12 +68,12 @@ def conclusion_codes(source: Source) -> list[Resource]:
 
 def narrative(source: Source) -> tuple[Resource | None, bool]:
     """
-    FHIR *Narrative* of everything that a report says in words, codes and numbers, and whether it is whole.
+    Return the FHIR *Narrative* of a report's texts, codes and numbers, and whether it is complete.
 
     Returns
     -------
     (dict or None, bool)
-        None when it says nothing. One that would be longer than FHIR allows is left out, with a finding: False.
+        None if the report is empty. A narrative longer than FHIR allows is left out with a finding: (None, False).
     """
     body = "".join(_paragraphs(source.attributes, source))
     if not body:

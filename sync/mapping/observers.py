@@ -1,8 +1,8 @@
 """
 Observers (TID 1001-1004) and algorithms (TID 4019) of a report.
 
-People and scanners are logical references, because a name identifies neither. An algorithm is its name and version:
-it gets a Device, so that everything one version found can be searched for and compared with the outcome.
+People and scanners are logical references, because a name identifies neither. Name and version do identify an
+algorithm, so it gets a Device: all results of one version can be searched for and compared with the outcome.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def algorithm_of(holder: Attributes, source: Source) -> Resource | None:
 
 
 def _device_of(holder: Attributes, source: Source) -> Resource | None:
-    """Device of the algorithm, if its name and version are as they were written: else it would be another's."""
+    """Return the algorithm's Device, if its name and version are unaltered: else it would be another algorithm's."""
     name, version = (exact_texts_of(holder, name_code, source)[:1] for name_code in _ALGORITHM)
     if not name or len(version) < len(named(holder, _ALGORITHM[1])[:1]):
         return None

@@ -4,8 +4,8 @@ The patient data of a study, and the Patient that is built from all studies of o
     instances of a study  ->  claim_patient  ->  PatientClaim  ->  a row of the patients table
     all rows of a patient ->  build_patient  ->  Patient
 
-Identity is (issuer system, Patient ID). A study without a Patient ID has a patient of its own, so that two such studies
-never share one. Contact data, address and the like are not read at all.
+Identity is (issuer system, Patient ID). A study without a Patient ID has its own patient, so that two such studies
+never share one. Contact data, address and the like are never read.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _IDENTITY = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSeque
 _BIRTH = Keywords(date="PatientBirthDate", time="PatientBirthTime")
 _DEMOGRAPHICS = ("PatientName", "PatientSex", "OtherPatientIDsSequence", "PatientIdentityRemoved")
 _OTHER_NAMES = {"OtherPatientNames": None, "PatientBirthName": "maiden"}
-"""Names beside the one that is used -> their use in R4; aliases have none."""
-"""With the birth, what is kept of a patient (PS3.3 C.7.1.1 *Patient Module*), other names if settings say so."""
+"""Names other than the usual one -> their use in R4; aliases have none."""
+"""Attributes of a patient that are kept besides birth (PS3.3 C.7.1.1 *Patient Module*), other names by setting."""
 
 _OLDEST = 130
 """Years: the longest documented life was 122."""
@@ -63,7 +63,7 @@ class PatientClaim:
     The patient data of one study.
 
     ``system`` and ``value`` are None without a Patient ID. ``study_date`` is ``YYYY-MM-DD`` or empty. ``attributes``
-    holds what `build_patient` needs, and no more.
+    holds only the attributes that `build_patient` needs.
     """
 
     key: str
@@ -77,7 +77,7 @@ class PatientClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltPatient:
-    """A Patient, and what its studies could not agree on."""
+    """A Patient, and findings about its studies' contradictions."""
 
     resource: Resource
     findings: tuple[Finding, ...]
@@ -85,9 +85,9 @@ class BuiltPatient:
 
 def claim_patient(study: StudyRef, rows: Sequence[LedgerRow], settings: MappingSettings) -> PatientClaim:
     """
-    Decide which patient a study is about.
+    Decide to which patient a study belongs.
 
-    The majority of the instances wins; those of another Patient ID have no say in the demographics.
+    The majority of the instances wins; instances with another Patient ID do not contribute to the demographics.
 
     Parameters
     ----------
@@ -130,13 +130,13 @@ def _note_implausible_birth(attributes: Attributes, study_date: str, findings: F
 
 
 def _kept(settings: MappingSettings) -> tuple[str, ...]:
-    """Nothing is kept of a patient that is not mapped."""
+    """Return the keywords to keep: only attributes that are mapped."""
     names = tuple(_OTHER_NAMES) if settings.patient_other_names else ()
     return (*_DEMOGRAPHICS, *names, *details_kept(settings))
 
 
 def _birth(witnesses: Witnesses) -> dict[str, Sequence[Any]]:
-    """Date and time of birth belong together; the offset of the images counts for a time only."""
+    """Return date and time of birth, which belong together; the images' offset applies to a time only."""
     stated = witnesses.agree(_BIRTH.date, _BIRTH.time)
     return witnesses.agree(*_BIRTH) if _BIRTH.time in stated and _BIRTH.date in stated else stated
 
@@ -147,7 +147,7 @@ def _own_key(study: StudyRef) -> str:
 
 def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    FHIR Patient of everything that its studies say, ready to leave.
+    Return the FHIR Patient built from all of its studies, ready to be written.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def build_patient(patient_key: str, rows: Sequence[PatientRow], settings: Mappin
 
 def patient_of(patient_key: str, rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    FHIR Patient of everything that its studies say, to be compared; it is not `validated` yet.
+    Return the FHIR Patient built from all of its studies, for comparison; it is not `validated` yet.
 
     Each element is taken from the latest study (by date, then UID) with a usable value; other values become findings.
     Identifiers are the union. The same rows give the same bytes in any order.
@@ -199,17 +199,17 @@ def contradictions(patient: Resource, attributes: Attributes, settings: MappingS
 
 def linked_patient_of(rows: Sequence[PatientRow], settings: MappingSettings) -> BuiltPatient:
     """
-    Build what the studies say of a Patient that another system created, to be compared; it is not `validated` yet.
+    Build the studies' data about a Patient that another system created, for comparison; not `validated` yet.
 
-    In: all rows of the Patient. Out: what `sync.mapping.ownership.overlay_linked` takes.
-    A study whose patient identity was removed (0012,0062) has no say: its names and dates are made up.
+    In: all rows of the Patient. Out: the Patient for `sync.mapping.ownership.overlay_linked`.
+    A study whose patient identity was removed (0012,0062) does not contribute: its names and dates are fictitious.
     """
     identified = [row for row in rows if _identity_removed(row.attributes, Findings()) is None]
     return patient_of(digest("linked"), identified, settings)
 
 
 def _is_of_another_day(patient: Resource) -> bool:
-    """Whether the time of birth is one study's and the date another's."""
+    """Whether time and date of birth come from different studies."""
     timed = patient["_birthDate"]
     return timed is not None and timed["extension"][0]["valueDateTime"][: len("YYYY-MM-DD")] != patient["birthDate"]
 

@@ -33,7 +33,7 @@ _NEUTERED = {"ALTERED": "neutered", "UNALTERED": "intact"}
 
 
 def details_kept(settings: MappingSettings) -> tuple[str, ...]:
-    """Keywords that are kept of a patient; those of animals and of responsible persons only if settings say so."""
+    """Patient attributes to keep; those of animals and of responsible persons only if settings say so."""
     animal_kept = _ANIMAL if settings.patient_species else ()
     return (*_AS_A_PERSON, *animal_kept, *(_RESPONSIBLE if settings.patient_responsible_person else ()))
 
@@ -102,7 +102,7 @@ def _kind(attributes: Attributes, stem: str, settings: MappingSettings, findings
 
 
 def contacts(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """``Patient.contact`` of who is responsible (0010,2297), if DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON asks for it."""
+    """``Patient.contact`` of the person responsible (0010,2297), if DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON is set."""
     if not settings.patient_responsible_person:
         return []
     names = human_names(first(attributes, "ResponsiblePerson", findings), "ResponsiblePerson", findings)

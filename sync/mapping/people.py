@@ -2,7 +2,8 @@
 People who took part: names and ids of a data set -> logical references, for which no Practitioner is made.
 
 Two attributes identify a person: a name, and an item of an identification sequence (PS3.3 Table 10-1), in the same
-order. A name alone identifies no one, so a reference carries what there is, and resolves once a server knows the id.
+order. A name alone identifies no one, so a reference carries all available values, and resolves once a server knows the
+id.
 """
 
 from __future__ import annotations

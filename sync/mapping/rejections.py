@@ -1,8 +1,9 @@
 """
 Rejection notes (IHE Imaging Object Change Management): which instances of a study are withdrawn.
 
-A note is a Key Object Selection with one of four titles. What it names is no longer shown as available, whichever of
-them arrives first; the note itself stays an instance of the study. When its object is deleted, the instances are back.
+A note is a Key Object Selection with one of four titles. The instances that it names are no longer shown as available,
+whichever object arrives first; the note itself stays an instance of the study. If its object is deleted, the instances
+are shown again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def rejected(records: Iterable[InstanceRecord]) -> frozenset[str]:
     """
     Return the SOP Instance UIDs that the rejection notes among these instances name, 0..n.
 
-    Notes themselves are never among them: each stays, and counts, whatever another says of it.
+    Notes themselves are never rejected: each stays valid, even if another note names it.
 
     Source: PS3.16 TID 2010; IHE RAD TF-1 *Imaging Object Change Management*.
     """

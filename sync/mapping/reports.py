@@ -1,9 +1,9 @@
 """
 Reports: an encapsulated PDF or CDA, a report in text -> a DiagnosticReport, and a DocumentReference to the object.
 
-The bytes stay where they are: the attachment is the WADO-RS URL, when a DICOMweb root is configured. The words of a
-text report become its narrative, and what stands under an impression or conclusion also ``conclusion``. What the flags
-do not say is ``unknown``: an encapsulated document rarely tells whether anybody has read it.
+The bytes stay where they are: the attachment is the WADO-RS URL, when a DICOMweb root is configured. The text of a
+report becomes its narrative, and the text of an impression or conclusion also ``conclusion``. Without flags, the status
+is ``unknown``: an encapsulated document rarely states whether it was verified.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _is_member(observation: Resource, all_of_them: Sequence[Resource]) -> bool:
 
 
 def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
-    """DiagnosticReport of what the header and the content say; ``results`` are ids of Observations."""
+    """DiagnosticReport of header and content; ``results`` are ids of Observations."""
     conclusion = "\n".join(conclusions(source))
     story, whole = narrative(source)
     return source.resource(
@@ -92,7 +92,7 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
 
 
 def one_title(source: Source) -> str | None:
-    """Title that people read: (0042,0010), else that of the code."""
+    """Human-readable title: (0042,0010), else the code's meaning."""
     return one_text(source.attributes, "DocumentTitle", source.findings) or title_of(source).get("text")
 
 
@@ -115,7 +115,7 @@ def _verifiers(source: Source) -> list[Resource]:
 
 
 def build_reference(source: Source, report: Resource | None) -> Resource:
-    """DocumentReference to the object that a report is made of, or that holds a document which is no report."""
+    """DocumentReference to the object of a report, or to an object that holds a document other than a report."""
     title = title_of(source)
     name = one_title(source)
     document_format = {
@@ -144,7 +144,7 @@ def build_reference(source: Source, report: Resource | None) -> Resource:
 
 
 def _as_pdf(source: Source, name: str | None) -> list[Resource]:
-    """Content of its own for the PDF inside, which a viewer of documents opens (PS3.18 8.3.3, rendered resource)."""
+    """A second content for the encapsulated PDF, which document viewers open (PS3.18 8.3.3, rendered resource)."""
     if source.sop_class != ENCAPSULATED_PDF or source.url is None:
         return []
     attachment = {"contentType": "application/pdf", "url": f"{source.url}/rendered", "title": name}

@@ -1,9 +1,9 @@
 """
 Orders of a study: requests and reasons, from all its instances.
 
-A request is known by up to three numbers, each with an issuer of its own: accession number, the number of who placed
-the order, the number of who fills it. Each becomes a logical reference, so that a ServiceRequest is found by whichever
-number it carries. They stand in the data set itself and in items of two sequences (PS3.3 Table 10-9, C.17.2).
+A request has up to three numbers, each with its own issuer: accession number, placer order number and filler order
+number. Each becomes a logical reference, so that a ServiceRequest is found by any number that it carries. They stand in
+the data set itself and in items of two sequences (PS3.3 Table 10-9, C.17.2).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def based_on(
     Parameters
     ----------
     accessions
-        Those of the study itself, which come first; the others are in order of type, system and value.
+        Accession numbers of the study itself, which come first; the others are in order of type, system and value.
     """
     numbers = [number for item in _requests(witnesses) for number in _numbers(item, settings, findings)]
     distinct = {canonical(_identity(number)): number for number in numbers}
@@ -90,8 +90,8 @@ def procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findin
     """
     ``ImagingStudy.procedureCode``: every procedure of every series, each once; the majority's come first.
 
-    What was performed (0008,1032), because R4 asks for that; for an accession number of which no series says it, what
-    was requested (0032,1064), of the data set and of its requests.
+    The performed procedure (0008,1032), as R4 requires; for an accession number without a performed procedure, the
+    requested procedure (0032,1064), of the data set and of its requests.
     """
     performed = [witnesses.majority(_PERFORMED_PROCEDURE), *witnesses.distinct(_PERFORMED_PROCEDURE)]
     stated = witnesses.distinct(_ACCESSION.keyword, _PERFORMED_PROCEDURE, _REQUESTED_PROCEDURE, *_SEQUENCES)
@@ -123,9 +123,9 @@ def _procedures(
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    ``ImagingStudy.reasonCode``: why it was requested, and why it was performed, each once.
+    ``ImagingStudy.reasonCode``: why the study was requested, and why it was performed, each once.
 
-    A text that stands beside exactly one code is the text of that code; else it is a reason of its own.
+    A text beside exactly one code becomes the text of that code; otherwise it is a separate reason.
     """
     stated_reasons = [
         *(reason for item in _requests(witnesses) for reason in _requested_for(item, settings, findings)),
@@ -159,7 +159,7 @@ def _requests_of(said: Attributes) -> Iterable[Attributes]:
 
 
 def _numbers(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Every typed number of a request; one that has none is known by (0040,1001), which is unique within it only."""
+    """Every typed number of a request; without one, (0040,1001), which is unique only within the request."""
     identifiers = [_identifier(item, number, settings, findings) for number in _NUMBERS]
     numbers = [number for number in identifiers if number is not None]
     procedure = None if numbers else one_text(item, "RequestedProcedureID", findings)

@@ -1,7 +1,7 @@
 """
-Ids of FHIR resources, and when two are equal.
+Ids of FHIR resources, and their comparison.
 
-Ids are derived from what the resource is about, so that a plain ``PUT`` is the upsert and no race can create two.
+Ids are derived from the subject of the resource, so that a plain ``PUT`` is the upsert and no race can create two.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ def patient_id(patient_key: str) -> str:
 
 def derived_id(resource_type: str, study: StudyRef, sop_instance_uid: str, place: str = "") -> str:
     """
-    FHIR id of a resource that an instance makes.
+    Return the FHIR id of a resource that is derived from an instance.
 
-    It names the study too: an instance that moves makes another resource there, and two studies never write the same.
+    It includes the study: an instance that moves to another study makes another resource, and two studies never write
+    the same one.
 
     Parameters
     ----------
     place
-        Tells apart what one instance makes of one type: up to 18 letters, digits and dots.
+        Distinguishes resources of one type from one instance: up to 18 letters, digits and dots.
     """
     stem = f"{_PREFIXES[resource_type]}-{digest(study.key, sop_instance_uid)}"
     return f"{stem}-{place}" if place else stem
 
 
 def is_our_id(resource_id: str) -> bool:
-    """Whether the id is one that `study_id` or `patient_id` gives, to whichever study or patient."""
+    """Whether `study_id` or `patient_id` could have made the id, for any study or patient."""
     return _OUR_ID.fullmatch(resource_id) is not None
 
 
@@ -65,7 +66,7 @@ def study_identifier(study: StudyRef) -> tuple[str, str]:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no blanks: equal values give equal bytes."""
+    """Return JSON with sorted keys and no blanks: equal values give equal bytes."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "replace")
 
 
@@ -82,6 +83,6 @@ def unstamped(resource: Resource) -> Resource:
 
 
 def version_of(resource: Resource) -> str | None:
-    """``meta.versionId`` as the server gave it."""
+    """Return ``meta.versionId`` as the server set it."""
     version = resource.get("meta", {}).get("versionId")
     return str(version) if version is not None else None

@@ -199,5 +199,5 @@ _NAMES = {
 
 
 def sop_class_name(uid: str) -> str | None:
-    """Return the standard's name of a storage SOP class; None when it has none here."""
+    """Return the standard's name of a storage SOP class; None if it is not in the table."""
     return _NAMES.get(uid[len(_ARC) :]) if uid.startswith(_ARC) else None

@@ -1,4 +1,4 @@
-"""One instance as the source of resources: what all of them say of where they come from, and when it was."""
+"""One instance as the source of resources: the references and times that all of its resources share."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONTENT = Keywords(date="ContentDate", time="ContentTime")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """
-    An instance, and what its study says of itself.
+    An instance, and the resource of its study.
 
-    ``imaging_study`` is the resource that the study makes: references to it are set right when they leave.
+    ``imaging_study`` is the study's resource as mapped: references to it are corrected before they are written.
     """
 
     record: InstanceRecord
@@ -58,7 +58,7 @@ class Source:
 
     @property
     def started(self) -> str | None:
-        """When the study began: the time that what was found in it is about."""
+        """When the study began: the time to which its findings apply."""
         began: str | None = self.imaging_study.get("started")
         return began
 
@@ -69,7 +69,7 @@ class Source:
 
     @property
     def url(self) -> str | None:
-        """Where the object itself is (PS3.18 10.4.1.1.1, WADO-RS); None when no DICOMweb root is configured."""
+        """Address of the object itself (PS3.18 10.4.1.1.1, WADO-RS); None if no DICOMweb root is configured."""
         root, record = dicomweb_root(self.settings), self.record
         study, series, sop = record.study.study_instance_uid, record.series_instance_uid, record.sop_instance_uid
         return f"{root}/studies/{study}/series/{series}/instances/{sop}" if root else None

@@ -1,4 +1,4 @@
-"""Specimens: (0040,0560) of slides and their like -> logical references, for which no Specimen is made."""
+"""Specimens: (0040,0560) of slides and similar objects -> logical references, for which no Specimen is made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ISSUER = "IssuerOfTheSpecimenIdentifierSequence"
 
 def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    ``series.specimen``: every specimen of a series, and every container of some, each once.
+    ``series.specimen``: every specimen of a series, and every container of specimens, each once.
 
-    The order depends on nothing but them. A slide is a container: laboratories search by its number (0040,0512).
+    The order depends only on their values. A slide is a container: laboratories search by its number (0040,0512).
     """
     references = [
         _specimen(item, settings, findings)
@@ -34,7 +34,7 @@ def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 
 
 def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """By (0040,0551) if its issuer is named, else by the UID (0040,0554), else by what there is of the first."""
+    """Refer by (0040,0551) if its issuer is named, else by the UID (0040,0554), else by (0040,0551) without issuer."""
     value = one_text(item, "SpecimenIdentifier", findings)
     stated = first(item, "SpecimenUID", findings)
     specimen_uid = uid(stated)

@@ -25,13 +25,13 @@ _PREDECESSORS = "PredecessorDocumentsSequence"
 _OF_CONTENT = frozenset(row.keyword for row in walk((CONTENT,))) - {
     row.keyword for row in walk(EXTRACTED_OF_DOCUMENTS) if row.keyword != "ConceptNameCodeSequence"
 }
-"""What only a document's content has; and its title, which is content as well."""
+"""Keywords that only a document's content has; and its title, which is content as well."""
 _LEFT_OUT = frozenset({"omitted", "instance only"})
-"""What a reader did to a value, or to the whole tree, that it could not read."""
+"""Actions of a reader on a value, or on the whole tree, that it could not read."""
 
 
 def lacks_content(source: Source) -> bool:
-    """Whether the reader left parts of the document out: what lacks a finding must not be called final."""
+    """Whether the reader left out parts of the document: a document that may lack a result must not be final."""
     return any(finding.keyword in _OF_CONTENT and finding.action in _LEFT_OUT for finding in source.record.findings)
 
 
@@ -42,9 +42,9 @@ def document_status(source: Source) -> str:
     Returns
     -------
     str
-        ``partial``, ``preliminary``, ``final`` or, when no flag tells, ``unknown``. Only what a person has verified, or
-        what its author calls final, is final; in place of an earlier document it is ``amended``. A document of which
-        the reader left parts out is ``partial``.
+        ``partial``, ``preliminary``, ``final`` or, without a flag, ``unknown``. A document is final only if a person
+        has verified it or its author flags it as final; if it replaces an earlier document, it is ``amended``. A
+        document of which the reader left parts out is ``partial``.
     """
     completion, verification, preliminary = (
         (code(first(source.attributes, keyword, source.findings), keyword, source.findings) or "").upper()

@@ -1,7 +1,7 @@
 """
-Codes and their systems, as tables of the standards; each says where it is from.
+Codes and their systems, as tables of the standards; each table names its source.
 
-Nothing here is configurable: what a hospital may add (issuers, private schemes) is in `sync.config.MappingSettings`.
+Nothing here is configurable: a hospital's own issuers and private schemes are in `sync.config.MappingSettings`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ The URI of R4 *Terminologies* 4.3.0.1 where it has one, else the scheme's UID as
 """
 
 UNVERSIONED_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
-"""Schemes whose (0008,0103) says nothing that ``Coding.version`` could hold (PS3.16 8.1)."""
+"""Schemes whose (0008,0103) is not a version in the sense of ``Coding.version`` (PS3.16 8.1)."""
 
 PATIENT_IDENTIFIER_TYPES = frozenset(
     (
@@ -183,7 +183,7 @@ PATIENT_IDENTIFIER_TYPES = frozenset(
         "SS", "U", "VS", "WC", "WCN", "XX",
     )
 )  # fmt: skip
-"""HL7 v2 table 0203, the types a patient may carry: what (0040,0035) *Identifier Type Code* may say."""
+"""HL7 v2 table 0203, the types of patient identifiers that (0040,0035) *Identifier Type Code* may hold."""
 
 MEDICAL_RECORD_NUMBER = "MR"
 ACCESSION_NUMBER = "ACSN"

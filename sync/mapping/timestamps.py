@@ -1,8 +1,9 @@
 """
-Dates and times: VR DA and TM (PS3.5 6.2) -> FHIR *date* and *dateTime*, with honest offsets.
+Dates and times: VR DA and TM (PS3.5 6.2) -> FHIR *date* and *dateTime*, with known offsets only.
 
 A FHIR dateTime with a time must have an offset from UTC. It comes from the file (0008,0201), else from the configured
-time zone, if that zone had exactly one offset at that moment; else the time is left out. Never is an offset invented.
+time zone, if that zone had exactly one offset at that time; otherwise the time is left out. An offset is never
+invented.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LOWEST, _HIGHEST = timedelta(hours=-12), timedelta(hours=14)
 
 
 class Keywords(NamedTuple):
-    """The attributes a moment is made of."""
+    """The attributes that form a timestamp."""
 
     date: str
     time: str
@@ -103,7 +104,7 @@ def fhir_datetime(attributes: Attributes, keywords: Keywords, zone: str, finding
 
 
 def _joined(dated: str, timed: str, shift: str, keywords: Keywords, findings: Findings) -> str:
-    """Return date, time and offset as one dateTime; the date alone where no calendar in UTC reaches the moment."""
+    """Return date, time and offset as one dateTime; the date alone if the UTC time is outside the calendar's years."""
     timestamp = f"{dated}T{timed}{shift}"
     try:
         datetime.fromisoformat(timestamp).astimezone(UTC)
@@ -117,14 +118,14 @@ def instant(timestamp: str | None) -> str | None:
     """
     FHIR *instant* of a dateTime: one with a time; a bare date is none.
 
-    It has no trailing zeros in its fraction, because servers on .NET give an instant back without them, and what is
-    compared as text would never be equal. Source: PS3.5 6.2 (TM); R4 ``instant``.
+    Its fraction has no trailing zeros, because servers on .NET return an instant without them, and a comparison as text
+    would always differ. Source: PS3.5 6.2 (TM); R4 ``instant``.
     """
     return without_trailing_zeros(timestamp) if timestamp and "T" in timestamp else None
 
 
 def without_trailing_zeros(timestamp: str) -> str:
-    """Spell a dateTime with a time in the one way that .NET does: no zeros at the end of the fraction, no ``Z``."""
+    """Spell a dateTime with a time as .NET does: no trailing zeros in the fraction, no ``Z``."""
     match = _SPELT.fullmatch(timestamp)
     if match is None:
         return timestamp
@@ -174,10 +175,10 @@ def _offset_of_file(raw: str | None, keyword: str, findings: Findings) -> str | 
 
 def _offset_of_zone(day: str, clock: str, zone: str, keywords: Keywords, findings: Findings) -> str | None:
     """
-    Offset that the zone had at that local time, None when it had none or two.
+    Return the zone's offset at that local time; None if it had none or two.
 
-    In the hour that a change of clocks repeats, or leaves out, no offset can be known; before standard time, local
-    mean time has seconds that FHIR cannot say.
+    In the hour that a clock change repeats or skips, the offset is unknown; before standard time, local mean time has
+    seconds that FHIR cannot express.
     """
     if not zone:
         findings.note(keywords.time, "time.no_offset", "date only")

@@ -2,7 +2,7 @@
 Radiopharmaceuticals of PET and nuclear medicine: (0054,0016) and the scale of the images -> parts of an extension.
 
 The dose of PET is in becquerels, that of nuclear medicine in megabecquerels (PS3.3 C.8.9.2, C.8.4.10).
-The time from administration to acquisition is no attribute: it is counted from both.
+The time from administration to acquisition is not an attribute: it is calculated from both times.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _DATE_TIME = re.compile(r"(\d{8})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?\d*([+-]
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d{1,6}))?", re.ASCII)
 _DAY = timedelta(days=1)
 _LONGEST = timedelta(days=30)
-"""From administration to acquisition: ten half-lives of what is imaged late pass sooner."""
+"""Maximum time from administration to acquisition: even for late imaging, ten half-lives pass sooner."""
 
 
 def tracer(witnesses: Witnesses, modality: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
@@ -129,7 +129,7 @@ def _windows(witnesses: Witnesses, findings: Findings) -> list[Resource]:
 
 
 def _exposure(name: str, witnesses: Witnesses, given: Attributes) -> Resource | None:
-    """Seconds from administration to the earliest acquisition of the series; nothing where either is not known."""
+    """Seconds from administration to the earliest acquisition of the series; None if either is unknown."""
     spans = [
         span
         for one in witnesses.distinct("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
@@ -145,8 +145,8 @@ def _between(given: Attributes, acquired: Attributes) -> timedelta | None:
     """
     Time from administration to acquisition.
 
-    Moments with dates are subtracted if both say an offset from UTC or neither does; of times alone, acquisition is the
-    first one after administration.
+    Timestamps with dates are subtracted if both or neither state an offset from UTC; without dates, the acquisition is
+    taken as the first such time after administration.
     """
     began, began_offset = _moment(first_text(given, "RadiopharmaceuticalStartDateTime"))
     stated = first_text(acquired, "AcquisitionDateTime")

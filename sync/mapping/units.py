@@ -1,8 +1,8 @@
 """
-Units of measurement (PS3.16 CID 82 and 7181): what vendors write -> a code of UCUM, or none.
+Units of measurement (PS3.16 CID 82 and 7181): vendors' spellings -> a code of UCUM, or none.
 
 A FHIR Quantity with the system of UCUM must hold a code that UCUM has. Vendors write ``Gym2`` and ``mGycm`` for
-``Gy.m2`` and ``mGy.cm`` and mistype the designator; what stays unreadable is kept as text without a code.
+``Gy.m2`` and ``mGy.cm`` and mistype the designator; unrecognised units are kept as text without a code.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _REWRITTEN = (
 
 @lru_cache(maxsize=1024)
 def ucum_of(stated: str) -> str | None:
-    """Return the UCUM code (case sensitive) that a unit means; None when it is none."""
+    """Return the UCUM code (case sensitive) of a unit; None if the unit is not recognised."""
     spelled = _SPELLED.get(stated.strip().lower())
     if spelled is not None:
         return spelled

@@ -1,10 +1,11 @@
 """
-The gate: nothing leaves that FHIR R4 4.0.1 does not allow.
+The gate: every resource is validated against FHIR R4 4.0.1 before it is written.
 
-Structure, cardinality and datatypes are checked by the models of ``fhir.resources``. They exist for R4B (4.3.0), whose
-resources that we make have exactly the elements of 4.0.1; only two datatypes of extensions are new,
-and refused here. What the models leave open is checked beside them: required codes, empty and missing values, control
-characters, integers as text, absolute systems. Our own JSON is what leaves, never the model's (it would rewrite dates).
+Structure, cardinality and datatypes are checked by the models of ``fhir.resources``. The models are those of R4B
+(4.3.0), in which the resource types that we make have exactly the elements of 4.0.1; only two datatypes of extensions
+are new, and are refused here. This module also checks what the models do not: required codes, empty and missing values,
+control characters, integers as text, absolute systems. Our own JSON is sent, never the model's (it would rewrite
+dates).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _REQUIRED_CODES = {
     ("Bundle", "type"): {"transaction"},
     ("request", "method"): {"PUT", "DELETE"},
 }
-"""R4 bindings of strength *required*, by the element and the one that holds it."""
+"""R4 bindings of strength *required*, by the element and its parent."""
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _URI = re.compile(r"\S+")
@@ -93,7 +94,7 @@ def validated(resource: Resource) -> Resource:
     Raises
     ------
     InvalidResource
-        Naming the path of the first wrong element, never a value.
+        Names the path of the first wrong element, never a value.
     """
     kind = str(resource.get("resourceType"))
     if kind not in _MODULES:
@@ -121,7 +122,7 @@ def _fault_of_study(resource: Resource) -> str | None:
     """
     Check a study's instances one by one, and the rest without them.
 
-    As one model, a study of 30,000 instances would take 60 MB more, for the time of the check.
+    As one model, a study of 30,000 instances would take 60 MB more during the check.
     """
     series = resource.get("series")
     if not isinstance(series, list) or not all(map(_lists_instances, series)):
@@ -153,7 +154,7 @@ def _first_fault(model: type[BaseModel], value: Any) -> str | None:
 
 
 def _fault(value: Any, holder: str, element: str) -> str | None:
-    """Path of the first wrong thing at or below a value, relative to its holder; None when all is well."""
+    """Return the path of the first fault at or below a value, relative to its parent; None if there is none."""
     if isinstance(value, str):
         return None if _is_text(value, holder, element) else element
     if isinstance(value, Mapping):

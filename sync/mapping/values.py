@@ -1,9 +1,9 @@
 """
-DICOM values -> FHIR primitives, or a `Finding` and nothing.
+DICOM values -> FHIR primitives, or a `Finding` and no value.
 
-In: values as the file has them (text, decoded, perhaps with blanks, control characters or nonsense). Out: strings,
-codes, numbers and URIs that satisfy FHIR R4's rules for their datatypes (R4 *Data Types*), whatever came in. Nothing
-here raises on a value and no finding ever holds one. Dates are in `sync.mapping.timestamps`, person names in
+In: values as in the file (text, decoded, perhaps with blanks, control characters or nonsense). Out: strings, codes,
+numbers and URIs that satisfy FHIR R4's rules for their datatypes (R4 *Data Types*), whatever the input. No function
+raises because of a value, and no finding ever holds one. Dates are in `sync.mapping.timestamps`, person names in
 `sync.mapping.names`.
 """
 
@@ -30,7 +30,7 @@ MAX_INTEGER = 2**31 - 1
 """R4 *unsignedInt*: 31 bits."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Controls but tab, CR and LF; bidirectional overrides, which change how what follows reads; what UTF-8 cannot hold."""
+"""Controls except tab, CR and LF; bidirectional overrides, which change how text is displayed; lone surrogates."""
 
 _EDGES = re.compile("^[\\s\u200b\u2060\ufeff]+|[\\s\u200b\u2060\ufeff]+$")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,4})?")
@@ -40,20 +40,20 @@ _OID_URN = re.compile(r"urn:oid:[0-2](?=.{3,}\.)(\.(0|[1-9][0-9]*))+")
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _LARGEST = 10**15
-"""Beyond it, and below its inverse, servers do not give numbers back as they were sent."""
+"""Above it, and below its inverse, servers do not return numbers as they were sent."""
 _PLACES = 28
-"""Decimal places that .NET keeps: servers built on it give back no more."""
+"""Decimal places that .NET keeps: servers built on it return no more."""
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 
 
 class Findings:
-    """Collects what could not be used as it is; the same finding counts once."""
+    """Collects findings about values that could not be used unchanged; equal findings count once."""
 
     def __init__(self) -> None:
         self._findings: set[Finding] = set()
 
     def note(self, keyword: str, code: str, action: str) -> None:
-        """Add one; ``action`` says what was done."""
+        """Add a finding; ``action`` says how the value was handled."""
         self._findings.add(Finding(keyword=keyword, code=code, action=action))
 
     def extend(self, findings: Iterable[Finding]) -> None:
@@ -61,7 +61,7 @@ class Findings:
         self._findings.update(findings)
 
     def all(self) -> tuple[Finding, ...]:
-        """Return all, each once, in an order that depends on nothing but them."""
+        """Return all findings, each once, in an order that depends only on them."""
         return tuple(sorted(self._findings, key=lambda f: (f.keyword, f.code, f.action)))
 
 
@@ -71,7 +71,7 @@ def filled(resource: Resource) -> Resource:
 
 
 def clean(raw: str) -> str:
-    """Text without control characters and without blanks around it; may be empty."""
+    """Return text without control characters and without surrounding blanks; may be empty."""
     if raw.isprintable():
         return raw.strip()
     return _EDGES.sub("", _UNPRINTABLE.sub("", raw))
@@ -105,7 +105,7 @@ def _cut(cleaned: str, keyword: str, findings: Findings) -> str:
 
 
 def code(raw: str | None, keyword: str, findings: Findings) -> str | None:
-    """FHIR *code*: as text, and no blanks inside but single spaces."""
+    """FHIR *code*: as `text`, and with only single spaces inside."""
     value = text(raw, keyword, findings)
     return " ".join(value.split()) if value else None
 
@@ -116,7 +116,7 @@ def one_text(attributes: Attributes, keyword: str, findings: Findings) -> str | 
 
 
 def first(attributes: Attributes, keyword: str, findings: Findings) -> str | None:
-    """First non-empty value of an attribute as it is; more than one is a finding."""
+    """First non-empty value of an attribute, unchanged; more than one is a finding."""
     if keyword not in attributes:
         return None
     values = texts(attributes, keyword)
@@ -166,9 +166,9 @@ def _whole(value: Any) -> int | None:
 
 def decimal(stated: str, factor: int = 0) -> int | float | None:
     """
-    FHIR *decimal* of a DS or FD value, times ten to the ``factor``; None for what is no number that servers keep.
+    FHIR *decimal* of a DS or FD value, times ten to the ``factor``; None if it is not a number that servers keep.
 
-    Whole numbers are integers, whatever they look like: servers do not keep the difference.
+    Whole numbers become integers, however they are spelled: servers do not keep the difference.
     """
     if not _DECIMAL.fullmatch(stated.strip()):
         return None
@@ -186,14 +186,14 @@ def ucum_quantity(
     stated: str, keyword: str, unit: str, ucum: str, findings: Findings, *, factor: int = 0
 ) -> Resource | None:
     """
-    FHIR *Quantity* of a DS or FD value, times ten to the ``factor``; None, with a finding, where `decimal` has none.
+    FHIR *Quantity* of a DS or FD value, times ten to the ``factor``; None, with a finding, if `decimal` returns None.
 
     Parameters
     ----------
     unit
-        As people read it.
+        The human-readable unit.
     ucum
-        Its code in UCUM.
+        The unit's code in UCUM.
     """
     value = decimal(stated, factor)
     if value is None:
@@ -227,7 +227,7 @@ def system_uri(raw: str | None) -> str | None:
     """
     Return the value if it can be the system of an identifier or a code, else None.
 
-    Validators want more than RFC 3986: http, https or urn; of URNs, OIDs in their canonical form that name more than a
+    Validators require more than RFC 3986: http, https or urn; among URNs, OIDs in canonical form that name more than a
     registration authority (``1.2.3``), and UUIDs in lower case.
     """
     value = absolute_uri(raw)
@@ -245,13 +245,13 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
     Parameters
     ----------
     keyword
-        Of the sequence, for findings.
+        Keyword of the sequence, for findings.
 
     Returns
     -------
     dict or None
-        None when the item has neither code nor meaning. An unknown designator gives a code without system,
-        never the designator itself.
+        None if the item has neither code nor meaning. An unknown designator gives a code without system; the designator
+        itself is never written.
     """
     display = one_text(item, "CodeMeaning", findings)
     value, is_urn = _code_value(item, keyword, findings)
@@ -269,7 +269,7 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
 
 
 def _code_value(item: Attributes, keyword: str, findings: Findings) -> tuple[str | None, bool]:
-    """(0008,0100), else (0008,0119), else (0008,0120), and whether it is the last, which has to be a URI."""
+    """(0008,0100), else (0008,0119), else (0008,0120), and whether it is the last one, which must be a URI."""
     value = first(item, "CodeValue", findings) or first(item, "LongCodeValue", findings)
     if value is not None:
         return code(value, keyword, findings), False

@@ -22,7 +22,7 @@ class BodyPart(NamedTuple):
 
 @cache
 def body_parts() -> Mapping[str, BodyPart]:
-    """PS3.16 Annex L: defined terms of (0018,0015), in capital letters -> what SNOMED CT calls the region."""
+    """PS3.16 Annex L: defined terms of (0018,0015), in capital letters -> SNOMED CT code and meaning of the region."""
     return {term: BodyPart(code, meaning) for term, code, meaning in _rows("body_parts.tsv")}
 
 
