@@ -144,7 +144,7 @@ def build_reference(source: Source, report: Resource | None) -> Resource:
 
 
 def _as_pdf(source: Source, name: str | None) -> list[Resource]:
-    """A second content for the encapsulated PDF, which document viewers open (PS3.18 8.3.3, rendered resource)."""
+    """Return a second content for an encapsulated PDF, for document viewers (PS3.18 8.3.3, rendered resource)."""
     if source.sop_class != ENCAPSULATED_PDF or source.url is None:
         return []
     attachment = {"contentType": "application/pdf", "url": f"{source.url}/rendered", "title": name}
