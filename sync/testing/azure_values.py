@@ -1,5 +1,5 @@
 """
-Values in Azure's FHIR service: those that it refuses, and those that it returns in another spelling.
+Values that Azure's FHIR service refuses, or returns in another spelling.
 
 Source: microsoft/fhir-server on the Firely SDK 5.x, whose instants are .NET's ``DateTimeOffset`` and whose search index
 has ``decimal(36,18)``.
@@ -24,12 +24,12 @@ _TOO_LARGE = 10**18
 
 def as_azure_keeps(writes: Sequence[FhirWrite]) -> Sequence[FhirWrite]:
     """
-    Return the writes with their values as they will be read again.
+    Return the writes with their values as a later read returns them.
 
     Raises
     ------
     FhirRejected
-        400: a value that it does not take, or one address twice, ignoring case.
+        400: a value that the service does not accept, or one address twice, ignoring case.
     """
     addresses = {f"{write.resource_type}/{write.resource_id}".lower() for write in writes}
     if len(addresses) < len(writes):

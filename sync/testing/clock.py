@@ -1,4 +1,4 @@
-"""A clock that tests turn by hand."""
+"""A clock that tests set by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sync.ports import Clock
 
 
 class ManualClock(Clock):
-    """Stands still until it is turned."""
+    """Stands still until a test advances it."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,9 +18,9 @@ class ManualClock(Clock):
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Turn the clock forward: for a task that sleeps, nothing else has passed."""
+        """Advance the clock instead of waiting."""
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock forward."""
+        """Advance the clock."""
         self._now += timedelta(seconds=seconds)

@@ -1,10 +1,10 @@
 """
-A DICOM service in memory, with the change feed of Azure's and what it says of the past: `local` serves it over HTTP.
+A DICOM service in memory, with the change feed of Azure's, past rows included: `local` serves it over HTTP.
 
-Rows of the feed never change, but what they say of their instance is worked out when they are read: ``deleted`` while
-the instance is not there, ``current`` for the row that made it what it is, ``replaced`` for all others. A delete makes
-all older rows ``deleted``; a re-creation makes the delete's own row ``replaced``, with metadata. Sequences may have
-gaps, and a row may be held back to appear late.
+Rows of the feed never change, but the state of their instance is determined when they are read: ``deleted`` while the
+instance does not exist, ``current`` for the row that created its current version, ``replaced`` for all others. A delete
+makes all older rows ``deleted``; a re-creation makes the delete's own row ``replaced``, with metadata. Sequences may
+have gaps, and a row may be held back so that it appears late.
 
 Source: microsoft/dicom-server, the SQL of its change feed; Azure "DICOM change feed overview".
 """
@@ -52,7 +52,7 @@ class FeedRow:
 
 
 def id_of(dataset: Dataset, partition: str = "") -> InstanceId:
-    """Return what names the instance of these metadata."""
+    """Return the identifiers of the instance with these metadata."""
     return InstanceId(partition, *(str(dataset[tag]["Value"][0]) for tag in ("0020000D", "0020000E", "00080018")))
 
 
@@ -65,7 +65,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
     """
     One DICOM service; tests store, update and delete.
 
-    ``names_default`` makes it call its only partition by name, as services with data partitions do.
+    ``names_default`` makes it name its only partition, as services with data partitions do.
     """
 
     def __init__(
@@ -78,25 +78,25 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         self.rows: list[FeedRow] = []
         self.instances: dict[InstanceId, tuple[int, Dataset]] = {}
         self.outages: list[SourceUnavailable] = []
-        """Raised by the next calls, one each."""
+        """Errors that the next calls raise, one each."""
         self.contents: dict[InstanceId, bytes] = {}
-        """Files of instances, for those that were stored as one; others cannot be retrieved."""
+        """Files of the instances that were stored with one; others cannot be retrieved."""
         self.unreadable: set[InstanceId] = set()
-        """Stored, but neither their metadata nor any answer that holds them can be had."""
+        """Instances that are stored, but whose metadata fail, as does any answer that contains them."""
         self.unfed: set[InstanceId] = set()
-        """Their metadata can be had, but no page of the feed that holds them."""
+        """Instances whose metadata can be read, but any page of the feed that contains them fails."""
         self.lost: set[InstanceId] = set()
-        """Their files cannot be had either."""
+        """Instances whose files cannot be retrieved either."""
         self.calls = 0
         self.retrieved = 0
-        """Files that were asked for."""
+        """Files that were requested."""
 
     @property
     def account(self) -> str:
         """The account of its instances."""
         return self._account
 
-    # What the outside does.
+    # Actions of the outside world.
 
     def store(
         self,
@@ -107,7 +107,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         content: bytes = b"",
         readable: bool = True,
     ) -> bool:
-        """Store an instance; False, and nothing happens, when it is there already."""
+        """Store an instance; return False, without effect, if it already exists."""
         instance = id_of(dataset, partition)
         if instance in self.instances:
             return False
@@ -119,12 +119,12 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         return True
 
     def update(self, partition: str, study: str, changes: Dataset) -> int:
-        """Change attributes of every instance of a study; a row for each. Return how many."""
+        """Change attributes of every instance of a study, with a feed row for each. Return how many."""
         instances = [
             instance for instance in self.instances if (instance.partition, instance.study) == (partition, study)
         ]
         for instance in instances:
-            self.contents.pop(instance, None)  # its file is another one now
+            self.contents.pop(instance, None)  # the stored file is out of date now
             self._write(instance, "update", {**self.instances[instance][1], **changes})
         return len(instances)
 
@@ -146,11 +146,11 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         return len(instances)
 
     def skip(self, sequences: int = 1) -> None:
-        """Leave a gap, as a transaction does that is rolled back."""
+        """Leave a gap in the sequences, like a transaction that is rolled back."""
         self._sequence += sequences
 
     def reveal(self) -> None:
-        """Let rows appear that were held back."""
+        """Make rows visible that were held back."""
         for row in self.rows:
             row.visible = True
 
@@ -164,7 +164,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         self.rows.append(row)
         return row
 
-    # What it answers.
+    # Answers of the service.
 
     async def page(
         self, *, start: str = "", end: str = "", offset: int = 0, limit: int = MOST, metadata: bool = True
@@ -180,13 +180,13 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         return [self.entry(row, metadata=metadata) for row in rows]
 
     def check_page(self, rows: Sequence[FeedRow]) -> None:
-        """Fail for a page with metadata as `check_readable`, or for one that is nested too deeply."""
+        """Fail for a page with metadata as `check_readable` does, or if an instance is nested too deeply."""
         self.check_readable(row.instance for row in rows)
         if any(row.instance in self.unfed for row in rows):
             raise SourceUnavailable("503")
 
     def check_readable(self, instances: Iterable[InstanceId]) -> None:
-        """Fail as the service does when it reads the metadata of one that cannot be read back."""
+        """Fail as the service does when it reads the metadata of an unreadable instance."""
         if any(instance in self.unreadable for instance in instances):
             raise SourceUnavailable("503")
 
@@ -200,7 +200,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
         return sorted(rows, key=lambda row: (row.at, row.sequence))
 
     def span(self, offset: int, limit: int) -> list[FeedRow]:
-        """Return the rows whose sequences are after ``offset`` and at most ``limit`` later: the way of version 1."""
+        """Return the rows whose sequences are after ``offset`` and at most ``limit`` later, as in version 1."""
         rows = [row for row in self.rows if row.visible and offset < row.sequence <= offset + limit]
         return sorted(rows, key=lambda row: row.sequence)
 
@@ -232,7 +232,7 @@ class MemoryDicomService(ChangeFeed, RetrievableSource):
 
     @asynccontextmanager
     async def content(self, ref: ObjectRef) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the file of an instance, a little at a time."""
+        """Yield the file of an instance in small pieces."""
         self._answer()
         self.retrieved += 1
         stored = next((instance for instance in self.instances if self._ref(instance) == ref), None)

@@ -10,13 +10,13 @@ from sync.ports import Drifts
 
 
 class MemoryDrifts(Drifts):
-    """Rows by subject; they lie open to tests."""
+    """Rows by subject; tests access them directly."""
 
     def __init__(self) -> None:
         self.subjects: dict[str, list[Drift]] = {}
 
     async def note(self, subject: str, drifts: Sequence[Drift], now: datetime) -> None:
-        """Make these all the rows of the subject, each as `Drift.noted` says."""
+        """Replace the subject's rows by these, each as `Drift.noted` returns it."""
         recorded = {(drift.kind, drift.resource): drift for drift in self.subjects.pop(subject, [])}
         if drifts:
             pairs = [(drift, recorded.get((drift.kind, drift.resource))) for drift in drifts]

@@ -10,16 +10,16 @@ from sync.ports import ExportFiles
 
 
 class MemoryExportFiles(ExportFiles):
-    """``files`` lies open to tests."""
+    """Files by name; tests access ``files`` directly."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
     async def ensure(self) -> None:
-        """Do nothing: there is one."""
+        """Do nothing: the container always exists."""
 
     async def create(self, name: str, path: Path) -> bool:
-        """Copy a file of this machine; False when there is one of this name, which stays."""
+        """Copy a file of this machine; False if a file of this name exists, which stays."""
         if name in self.files:
             return False
         self.files[name] = path.read_bytes()  # noqa: ASYNC240 -- for tests
@@ -37,7 +37,7 @@ class MemoryExportFiles(ExportFiles):
         return True
 
     async def names(self, prefix: str) -> AsyncIterator[str]:
-        """Iterate over the names that begin so."""
+        """Iterate over the names that begin with ``prefix``."""
         for name in sorted(self.files):
             if name.startswith(prefix):
                 yield name

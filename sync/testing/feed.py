@@ -12,7 +12,7 @@ from sync.ports import BlobFeed
 
 
 class MemoryBlobFeed(BlobFeed):
-    """The change feed; ``present`` false is an account without one."""
+    """The change feed; ``present`` false stands for an account without one."""
 
     def __init__(self, *, portion: int = 1000) -> None:
         self.present = True

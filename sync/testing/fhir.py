@@ -1,10 +1,10 @@
 """
 A FHIR R4 service in memory: `sync.ports.FhirServer` for tests, the simulation and the demo.
 
-Writes go in, resources with version ids come out. It is as lax as the laxest real server, because code that is right
-here is right on all of them: it fences updates only (If-Match on PUT is checked, on DELETE ignored; PUT without
-If-Match always succeeds; DELETE of what is gone is fine). Coroutines never suspend, so that a simulation can drive
-them without an event loop. The switches turn on what single servers do differently, see `MemoryFhirServer`.
+Writes go in, resources with version ids come out. It is as lax as the laxest real server, because code that is correct
+here is correct on all of them: it checks versions of updates only (If-Match on PUT is checked, on DELETE ignored; PUT
+without If-Match always succeeds; DELETE of a missing resource is fine). Coroutines never suspend, so that a simulation
+can drive them without an event loop. Switches turn on the behaviour of single servers, see `MemoryFhirServer`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Version:
 
 class MemoryFhirServer:
     """
-    FHIR R4 service in memory; everything is gone with the object.
+    FHIR R4 service in memory; its resources exist only as long as the object.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ class MemoryFhirServer:
         )
 
     async def last_version(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Return the resource as it last was; see `sync.ports.FhirServer.last_version`."""
+        """Return the last content of the resource; see `sync.ports.FhirServer.last_version`."""
         version = self._versions.get((resource_type, resource_id))
         body = version and (version.body or version.before)
         return _resource(resource_id, replace(version, body=body)) if version is not None and body else None
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """Find what refers to each of the resources, there or deleted; see `sync.ports.FhirServer.referrers`."""
+        """Find the referrers of each resource, present or deleted; see `sync.ports.FhirServer.referrers`."""
         referring: dict[str, set[str]] = {reference: set() for reference in references}
         for key, version in self._versions.items():
             for target in _targets(version.body):
@@ -139,7 +139,7 @@ class MemoryFhirServer:
             raise
 
     def peek(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Like `read`, for callers that are no coroutines."""
+        """Like `read`, for callers that are not coroutines."""
         version = self._versions.get((resource_type, resource_id))
         return None if version is None or version.body is None else _resource(resource_id, version)
 
@@ -201,7 +201,7 @@ class MemoryFhirServer:
 
 
 def _refuse_malformed(writes: Sequence[FhirWrite]) -> None:
-    """Raise what every server answers with 400: the same resource twice, or a body that is not what its URL says."""
+    """Raise for writes that every server answers with 400: a resource twice, or a body that contradicts its URL."""
     keys: set[_Key] = set()
     for write in writes:
         key = (write.resource_type, write.resource_id)
@@ -221,7 +221,7 @@ def _canonical(resource: Resource) -> str:
 
 @lru_cache(maxsize=8192)
 def _targets(body: str | None) -> frozenset[str]:
-    """Return what a body refers to; each is looked through once, however often all of them are asked."""
+    """Return the references in a body. Cached: each body is searched once, however often all of them are queried."""
     return frozenset(references_in(json.loads(body))) if body is not None else frozenset()
 
 
@@ -233,7 +233,7 @@ def _resource(resource_id: str, version: _Version) -> Resource:
 
 
 def _asked(resource: Resource) -> Resource:
-    """Return what a listing asks for, and what servers give unasked."""
+    """Return the elements that a listing requests, and those that servers add."""
     return {name: resource[name] for name in ("resourceType", "id", "meta", "identifier") if name in resource}
 
 
@@ -248,7 +248,7 @@ def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
 
 
 def is_wanted(resource: Resource, search: StudySearch) -> bool:
-    """Whether an ImagingStudy is what a search is for."""
+    """Whether an ImagingStudy matches a search."""
     started = resource.get("started", "")[:10]
     values = {identifier.get("value") for identifier in resource.get("identifier", ())}
     return (

@@ -16,7 +16,7 @@ class MemoryHistory(StudyHistory):
         self._events: dict[tuple[datetime, str], StudyEvent] = {}
 
     async def add(self, event: StudyEvent) -> None:
-        """Keep an event; the same one again is one."""
+        """Keep an event; adding it again has no effect."""
         self._events[event.at, event.study.key] = event
 
     async def of_study(self, study: StudyRef, most: int) -> Sequence[StudyEvent]:
@@ -28,7 +28,7 @@ class MemoryHistory(StudyHistory):
         return self._newest_first()[:most]
 
     async def discard(self, before: datetime, most: int) -> int:
-        """Delete at most that many events that are older."""
+        """Delete at most ``most`` events that are older than ``before``."""
         old = [key for key in self._events if key[0] < before][:most]
         for key in old:
             del self._events[key]

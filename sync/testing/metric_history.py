@@ -21,19 +21,19 @@ class MemoryMetricHistory(MetricHistory):
         self.table.upsert((row.seconds, row.start, row.worker), row)
 
     async def between(self, seconds: int, start: datetime, end: datetime) -> AsyncIterator[MetricRow]:
-        """Iterate over the rows of that length with ``start <= row.start < end``, oldest first."""
+        """Iterate over the rows of ``seconds`` length with ``start <= row.start < end``, oldest first."""
         for row in self._oldest_first(seconds):
             if start <= row.start < end:
                 yield row
 
     async def discard(self, seconds: int, before: datetime, most: int) -> int:
-        """Delete at most that many rows of that length that start earlier."""
+        """Delete at most ``most`` rows of ``seconds`` length that start before ``before``."""
         old = [row for row in self._oldest_first(seconds) if row.start < before][:most]
         await self.drop(old)
         return len(old)
 
     async def drop(self, rows: Sequence[MetricRow]) -> None:
-        """Delete these rows; one that is gone already is fine."""
+        """Delete these rows; a missing row is fine."""
         for row in rows:
             self.table.discard((row.seconds, row.start, row.worker))
 

@@ -1,7 +1,7 @@
 """
 A store of objects in memory.
 
-What tests do as the outside world (put, delete) are plain methods; what the sync does are the coroutines of the ports.
+Actions of the outside world (put, delete), which tests call, are plain methods; the sync's own are coroutines of ports.
 """
 
 from __future__ import annotations

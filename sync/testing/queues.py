@@ -1,7 +1,7 @@
 """
 Queues in memory.
 
-What tests do as the outside world (take a message) are plain methods; what the sync does are the coroutines of the
+Actions of the outside world (take a message), which tests call, are plain methods; the sync's own are coroutines of
 ports.
 """
 
@@ -38,7 +38,7 @@ class QueuedText:
 
 
 class MemoryObjectQueue(ObjectQueue):
-    """The queue ``objects``; ``messages`` lies open to tests."""
+    """The queue ``objects``; tests access ``messages`` directly."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -51,7 +51,7 @@ class MemoryObjectQueue(ObjectQueue):
         self.messages.append(QueuedText(text, self._clock.now() + timedelta(seconds=delay)))
 
     async def is_empty(self) -> bool:
-        """Return whether there is no message."""
+        """Return whether the queue holds no message."""
         return not self.messages
 
     async def oldest(self, among: Collection[str]) -> dict[str, datetime]:
@@ -67,7 +67,7 @@ class MemoryObjectQueue(ObjectQueue):
 
 
 class MemorySliceQueue(SliceQueue):
-    """The queue ``slices``; ``visible_at`` of its messages lies open to tests."""
+    """The queue ``slices``; tests access ``visible_at`` of its messages directly."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -87,7 +87,7 @@ class MemorySliceQueue(SliceQueue):
         return {SLICES_QUEUE: min(waiting)} if waiting and SLICES_QUEUE in among else {}
 
     def take(self) -> int:
-        """Remove what is visible now, and return how many messages it was."""
+        """Remove the messages that are visible now, and return their number."""
         now = self._clock.now()
         due = sum(visible_at <= now for visible_at in self.messages)
         self.messages = [visible_at for visible_at in self.messages if visible_at > now]
@@ -95,7 +95,7 @@ class MemorySliceQueue(SliceQueue):
 
 
 class MemoryStudyQueue(StudyQueue, QueueDepths):
-    """The queue ``studies``; ``messages`` lies open to tests."""
+    """The queue ``studies``; tests access ``messages`` directly."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -130,13 +130,13 @@ class MemoryStudyQueue(StudyQueue, QueueDepths):
 
 
 class MemoryDepths(QueueDepths):
-    """Lengths of all three."""
+    """Lengths of all three queues."""
 
     def __init__(self, studies: MemoryStudyQueue, objects: MemoryObjectQueue, slices: MemorySliceQueue) -> None:
         self._studies, self._objects, self._slices = studies, objects, slices
 
     async def depths(self) -> dict[str, int]:
-        """Return queue name -> length, of those that hold anything, and of ``studies``."""
+        """Return queue name -> length, of queues that are not empty, and of ``studies``."""
         lengths = {OBJECTS_QUEUE: len(self._objects.messages), SLICES_QUEUE: len(self._slices.messages)}
         waiting = {name: length for name, length in lengths.items() if length}
         return waiting | await self._studies.depths()

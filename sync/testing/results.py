@@ -30,7 +30,7 @@ class MemoryOutbox(Outbox):
 
 
 class MemoryTopic(ResultEvents):
-    """A topic; ``events`` lies open to tests, ``failures`` are raised by the next calls, one each."""
+    """A topic; tests read ``events`` directly; the next calls raise ``failures``, one each."""
 
     def __init__(self) -> None:
         self.events: list[ResultEvent] = []

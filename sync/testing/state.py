@@ -160,7 +160,7 @@ class MemoryDirtyStudies(DirtyStudies):
 
 
 class MemoryProjections(Projections):
-    """The content that we last wrote to FHIR, one row per study."""
+    """The content that the sync last wrote to FHIR, one row per study."""
 
     def __init__(self) -> None:
         self.table: MemoryTable[str, Projection] = MemoryTable()

@@ -23,7 +23,7 @@ from sync.testing.tallies import MemoryTallies
 
 
 class MemoryStore:
-    """One of each, under the names that `sync.ports.Services` uses."""
+    """One of each store, under the names that `sync.ports.Services` uses."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()

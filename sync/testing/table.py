@@ -1,4 +1,4 @@
-"""Rows in memory, as strict as those of Table Storage: what all ports in memory are made of."""
+"""Rows in memory, as strict as those of Table Storage: the basis of all ports in memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 _etags = itertools.count(1)
-"""One counter for all tables: no ETag ever comes twice, not even for a row that was deleted and inserted again."""
+"""One counter for all tables: no ETag is ever repeated, not even for a row that was deleted and inserted again."""
 
 
 class MemoryTable(Generic[K, V]):
-    """Rows with ETags; what Table Storage promises of one entity."""
+    """Rows with ETags; gives Table Storage's guarantees for single entities."""
 
     def __init__(self) -> None:
         self._rows: dict[K, Stored[V]] = {}

@@ -8,18 +8,18 @@ from sync.ports import UndeliveredEvents
 
 
 class MemoryUndeliveredEvents(UndeliveredEvents):
-    """``blobs`` and ``marked`` lie open to tests."""
+    """Blobs by name; tests access ``blobs`` and ``marked`` directly."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, str] = {}
         self.marked: set[str] = set()
 
     async def names(self, most: int) -> Sequence[str]:
-        """Return at most that many names, of blobs that are not marked."""
+        """Return the names of at most ``most`` unmarked blobs."""
         return [name for name in sorted(self.blobs) if name not in self.marked][:most]
 
     async def read(self, name: str, most: int) -> str | None:
-        """Return the text, cut at that many bytes; None when it is gone."""
+        """Return the text, limited to ``most`` bytes; None when the blob is gone."""
         text = self.blobs.get(name)
         return text.encode()[:most].decode("utf-8", "replace") if text is not None else None
 
@@ -28,5 +28,5 @@ class MemoryUndeliveredEvents(UndeliveredEvents):
         self.blobs.pop(name, None)
 
     async def mark(self, name: str) -> None:
-        """Mark, so that `names` leaves it out."""
+        """Mark the blob, so that `names` leaves it out."""
         self.marked.add(name)
