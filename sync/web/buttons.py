@@ -37,7 +37,7 @@ from sync.web.rendering import ago
 from sync.words import counted
 
 MOST_TICKED = 200
-"""Dead letters that one form selects at most."""
+"""Maximum dead letters that one form selects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Deed:
 
     @property
     def study(self) -> StudyRef:
-        """Study that is acted on."""
+        """Study on which the operator acts."""
         return StudyRef(study_instance_uid=self.fields.get("uid", ""), partition=self.fields.get("partition", ""))
 
 
@@ -70,7 +70,7 @@ class Act:
 
 
 def _selections(deed: Deed) -> list[Selection]:
-    """Return the letters meant: those that were ticked, or as `_selection` says."""
+    """Return the selected dead letters: the ticked ones, or those of `_selection`."""
     ticked = deed.fields["subjects"].split()
     if not ticked:
         return [_selection(deed)]
@@ -87,7 +87,7 @@ def _ticked(text: str) -> Selection:
 
 
 def _selection(deed: Deed) -> Selection:
-    """Return the letters meant: one, or all of a code; never all there are, because a page has no such button."""
+    """Return the selected dead letters: one, or all of a code; never all of them, because no page has such a button."""
     if kind := deed.fields["kind"]:
         if kind not in {subject.value for subject in SubjectKind}:
             raise RequestRefused("kind: none of ours")
@@ -112,7 +112,7 @@ async def _preview(deed: Deed, s: Services) -> str:
         return f"This affects {counted(int(stored is not None), 'dead letter')}."
     count_now = await read_count(Counted.DEAD_LETTERS, s)
     count = count_now.counts.get(selection.code or "", 0)
-    of = f" of {selection.code}" if count else ""  # only a code that is counted is repeated, not any word of an address
+    of = f" of {selection.code}" if count else ""  # only a known code is repeated, not an arbitrary word of the address
     if count_now.at is None:
         return f"This affects {counted(count, 'dead letter')}{of}."
     return f"This affects all{of} at that time; {ago(count_now.at, s.clock.now())} there were {count:,}."
@@ -121,7 +121,7 @@ async def _preview(deed: Deed, s: Services) -> str:
 async def _discard(deed: Deed, s: Services) -> int:
     selections = _selections(deed)
     reports = [await actions.discard(selection, s, who=deed.who, why=deed.why) for selection in selections]
-    if selections[0].code:  # many may be gone, and who sent them away reads the counts next
+    if selections[0].code:  # many may be gone, and the operator reads the counts next
         await store_count(Counted.DEAD_LETTERS, s, from_start=True)
     return sum(report.of(actions.Outcome.DISCARDED) for report in reports)
 
@@ -166,7 +166,7 @@ async def _compare(deed: Deed, s: Services) -> int:
 
 
 async def _called(number: int, s: CallWorkers) -> int:
-    """Call a worker for walks that were asked for; return how many were begun."""
+    """Call a worker for the requested walks; return how many were begun."""
     await call_worker(s)
     return number
 

@@ -1,9 +1,9 @@
 """
 Charts as SVG, drawn on the server: they need no library, no script and no network, and read well in light and dark.
 
-Pure. Colours are classes of the style sheet. A chart is an image with a title and a description in words, so that a
-screen reader says the same: the latest value, the highest, and over what time. The values themselves stand in
-``data-`` attributes, for the script that shows them on hover and by arrow keys.
+Pure. Colours are classes of the style sheet. A chart is an image with a title and a description in words for screen
+readers: the latest value, the highest one, and the period. ``data-`` attributes hold the values, for the script that
+shows them on hover and by arrow keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 320, 72
 _FOOT = 4
-"""Units below the lowest value, so that a line of noughts can be seen."""
+"""Units below the lowest value, so that a line of zeros is visible."""
 
 _DAY = 86_400
 
@@ -82,8 +82,8 @@ class Graph:
         """
         Value at the upper edge: the highest, unless that is an outlier, which would flatten all the others.
 
-        An outlier is more than `BEYOND` times what nine tenths of the values stay within. A threshold that is near is
-        within the scale.
+        An outlier exceeds `BEYOND` times the value below which nine tenths of the values lie. A near threshold is
+        included in the scale.
         """
         values = sorted(point for curve in self.curves for point in curve.points if point)
         if not values:
@@ -102,19 +102,19 @@ class Graph:
         """
         Return the value of now: of the last two points, because the current one may not be written yet.
 
-        What was measured earlier is not now: without a measurement it is 0 where gaps mean that, else None.
+        Earlier measurements do not count: without a recent one, the value is 0 if gaps mean zero, else None.
         """
         recent = Curve(name=curve.name, points=curve.points[-2:]).latest
         return 0.0 if recent is None and self.gaps_are_zero and curve.points else recent
 
     @property
     def headline(self) -> str:
-        """Value of the first curve now, with its unit."""
+        """Current value of the first curve, with its unit."""
         return self.value(self.now(self.curves[0]) if self.curves else None)
 
     @property
     def scale(self) -> str:
-        """The value at the upper edge; and the highest, with its time, where it is beyond that edge."""
+        """The value at the upper edge, and the highest value with its time if it exceeds that edge."""
         highest = self.highest
         if highest is None:
             return "nothing measured"
@@ -149,9 +149,9 @@ class Graph:
     @property
     def series(self) -> str:
         """
-        Names and points of the curves as JSON: three digits each, and how often each comes in a row.
+        Names and points of the curves as JSON: three digits each, and the number of consecutive repeats.
 
-        Gaps are zeros where they mean that.
+        Gaps are zeros if they mean zero.
         """
         return json.dumps([[curve.name, self._runs_of(curve)] for curve in self.curves], separators=(",", ":"))
 
@@ -170,7 +170,7 @@ class Graph:
 
 
 def number_text(number: float) -> str:
-    """Write a number as people do: no more than three digits that matter."""
+    """Format a number with at most three significant digits."""
     if number >= 1_000_000:  # noqa: PLR2004 -- a million
         return f"{number / 1_000_000:.1f} M"
     if number >= 10_000:  # noqa: PLR2004 -- from here on thousands are enough
@@ -241,7 +241,7 @@ def _beyond(place: int, points: int) -> Markup:
 
 
 def _runs(points: Points) -> list[list[tuple[int, float]]]:
-    """Split at what was not measured."""
+    """Split the points at gaps."""
     runs: list[list[tuple[int, float]]] = [[]]
     for place, point in enumerate(points):
         if point is None:
@@ -260,7 +260,7 @@ def _path(run: Sequence[tuple[int, float]], top: float, points: int) -> str:
 
 
 def _bends(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Leave out the points within a level stretch: most charts are level for most of the time."""
+    """Leave out the points within a level section: most charts are level for most of the time."""
     last = len(spots) - 1
     return [
         spot

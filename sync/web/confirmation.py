@@ -31,7 +31,7 @@ from sync.web.rendering import RenderedPage, Visit, redirect, render
 Fields = Mapping[str, str]
 
 RESULTS = "acts"
-"""Cursor that keeps what the latest acts did, by id."""
+"""Cursor that keeps the results of the latest actions, by id."""
 
 MOST_RESULTS = 20
 RESULT_SHOWN = timedelta(minutes=10)
@@ -49,7 +49,7 @@ class _Result:
 _RESULTS: RowValue[Mapping[str, _Result]] = RowValue(Mapping[str, _Result])
 
 _TARGET = ("of", "kind", "subject", "subjects", "uid", "partition")
-"""Fields that say what is acted on; they travel from the button to the form to the act."""
+"""Fields that identify the subject of an action; the button passes them to the form, and the form to the act."""
 
 
 async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
@@ -59,7 +59,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     Raises
     ------
     AccessRefused
-        The visitor may only look.
+        The visitor may only read.
     RequestRefused
         There is no such action.
     """
@@ -111,7 +111,7 @@ async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
 
 
 async def _keep_result(name: str, concerned: int, s: Jobs) -> str:
-    """Keep what an act did for the page that tells it: an address alone could claim what never happened."""
+    """Store an action's result for the page that reports it: an address alone could claim a false result."""
     result, entry = uuid4().hex[:12], _Result(act=name, n=concerned, at=s.clock.now())
 
     def with_result(row: Cursor) -> Json:
@@ -126,7 +126,7 @@ def _results_of(cursor: Cursor) -> Mapping[str, _Result]:
 
 
 async def confirmation_text(request: Request, s: Jobs) -> str:
-    """Return what a page says of the act that led to it; empty when none did, or not within `RESULT_SHOWN`."""
+    """Return a page's report of the action that led to it; empty without one, or after `RESULT_SHOWN`."""
     result = request.query.get("did", "")
     stored = await s.cursors.read(RESULTS) if result else None
     entry = _results_of(stored.value).get(result) if stored is not None else None

@@ -36,10 +36,10 @@ async def dashboard(request: Request, url: str, method: str, sources: Sources, s
     Parameters
     ----------
     url
-        As the browser asked for it: the dashboard links to itself by the same path.
+        The URL that the browser requested: the dashboard links to itself by the same path.
     """
     path = urlsplit(url).path
-    # The host matches paths in any case, and with a slash at the end: links keep the case that was typed.
+    # The host matches paths in any case, and with a trailing slash: links keep the case that was typed.
     base = path[: path.lower().find("/dashboard") + len("/dashboard")]
     visit = Visit(request=request, base=base, caller=caller_of(request.headers, s.settings), clock=s.clock)
     asked = _page((request.params.get("page") or "").lower(), method.upper(), visit, sources, s)
@@ -99,7 +99,7 @@ _PLAIN: Mapping[str, _Plain] = {
     "runbook": _runbook,
     "studies": _studies,
 }
-"""Pages that no act leads back to."""
+"""Pages to which no action leads back."""
 
 _POSTED: Mapping[str, _Plain] = {
     "confirm": confirmation.confirm,
@@ -107,7 +107,7 @@ _POSTED: Mapping[str, _Plain] = {
     "studies": _studies,
     "study": _reveal_study,
 }
-"""Pages that are asked for by a form whose fields no address may hold, or are too many for one. They change nothing."""
+"""Pages that a form requests by POST because an address must not, or cannot, hold its fields. They change nothing."""
 
 _TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {
     "": overview,
@@ -115,7 +115,7 @@ _TOLD: Mapping[str, Callable[..., Awaitable[RenderedPage | None]]] = {
     "letters": letter_pages.letters,
     "study": study_pages.study,
 }
-"""Pages that say what the act did that led to them."""
+"""Pages that report the action that led to them."""
 
 
 def _problem(visit: Visit, failure: SyncError, address: str, *, asks_again: bool) -> RenderedPage:
@@ -127,7 +127,7 @@ def _problem(visit: Visit, failure: SyncError, address: str, *, asks_again: bool
         status, heading = (404, "Not found") if missing else (400, "That was not understood")
     else:
         status, heading = 503, "A service does not answer"
-        refresh = REFRESH if asks_again else 0  # it must not say so for ever, once the service is back
+        refresh = REFRESH if asks_again else 0  # the page must not keep reporting the failure once the service is back
     text = f"{failure.code}: {failure.detail}" if failure.detail else failure.code
     told = {"heading": heading, "what": text, "hint": failure.hint, "address": address, "refresh": refresh}
     return render(visit, "problem.html", title=heading, status=status, **told)

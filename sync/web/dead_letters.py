@@ -48,7 +48,7 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
     AccessRefused
         A reader asked for an action.
     RequestRefused
-        There is no such letter.
+        There is no such dead letter.
     """
     kind, subject = _kind(request.params.get("kind", "")), request.params.get("subject", "")
     letter = await letters.show(kind, subject, s)
@@ -65,7 +65,7 @@ async def show_dead_letter(request: Request, s: Operate) -> Answer:
 
 
 async def retry_selected(request: Request, sources: Sources, s: Operate) -> Answer:
-    """Retry the selected letters, for an operator."""
+    """Retry the selected dead letters, for an operator."""
     fields = fields_of(request)
     caller = operator_of(request.headers, s.settings, says=text_of(fields, "who"))
     dry_run = is_set(fields, "dry_run")
@@ -80,7 +80,7 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
     Raises
     ------
     AccessRefused
-        The caller may only look.
+        The caller may only read.
     RequestRefused
         The request does not name the dead letters, the operator or the reason.
     """
@@ -102,7 +102,7 @@ def selection(fields: Mapping[str, Any]) -> actions.Selection:
     Raises
     ------
     RequestRefused
-        None of them, or several: nothing is taken for "all" by mistake.
+        None of them, or several, so that no request is taken for "all" by mistake.
     """
     kind, subject, code = (text_of(fields, name) for name in ("kind", "subject", "code"))
     if [bool(kind or subject), bool(code), is_set(fields, "all")].count(True) != 1:

@@ -24,7 +24,7 @@ from sync.telemetry.budgets import cut_off_after
 from sync.walks.pacing import FASTEST, SLOWEST
 
 LARGEST_BODY = 64 * 1024
-"""Bytes of a request's body; what is asked for takes a few hundred."""
+"""Maximum bytes of a request's body; real requests take a few hundred."""
 
 NOT_FOUND = frozenset({"request.not_found", "study.unknown", "walk.unknown"})
 """Codes of requests for what does not exist."""
@@ -33,15 +33,15 @@ LONGEST_ANSWER = 200.0
 """
 Seconds that an HTTP function may take.
 
-Azure's load balancer gives up after 230 (Azure Functions, "Function app time-out duration"); the host would end a
-function after ten minutes, and with it everything else that its worker has in hand.
+Azure's load balancer gives up after 230 s (Azure Functions, "Function app time-out duration"); the host would end a
+function after ten minutes, and with it all other work of its worker process.
 """
 
 LONGEST_PAGE = 30.0
 """
-Seconds that a page of the dashboard may take: a tenth of one is usual.
+Seconds that a page of the dashboard may take; usually it takes a tenth of a second.
 
-While storage does not answer at all, its clients would try for minutes, and the screen would be empty as long.
+If storage does not answer at all, its clients would retry for minutes, and the screen would stay empty.
 """
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def fields_of(request: Request) -> dict[str, Any]:
     Raises
     ------
     RequestRefused
-        It is neither, or too large.
+        The body is neither, or too large.
     """
     if len(request.body) > LARGEST_BODY:
         raise RequestRefused(f"a body of more than {LARGEST_BODY} bytes")
@@ -93,7 +93,7 @@ def fields_of(request: Request) -> dict[str, Any]:
 
 
 def _form(text: str) -> dict[str, str]:
-    """Return the fields of a form; several values of one name, as of check boxes, are parted by blanks."""
+    """Return the fields of a form; several values of one name, as of check boxes, are joined by blanks."""
     fields: dict[str, str] = {}
     for name, value in parse_qsl(text):
         fields[name] = f"{fields[name]} {value}" if name in fields else value
@@ -102,12 +102,12 @@ def _form(text: str) -> dict[str, str]:
 
 def rate_of(fields: Mapping[str, Any]) -> float | None:
     """
-    Return the studies a second that a request asks for; None where it does not.
+    Return the studies per second that a request asks for; None if it has no rate.
 
     Raises
     ------
     RequestRefused
-        It is no number from `SLOWEST` to `FASTEST`.
+        The rate is not a number from `SLOWEST` to `FASTEST`.
     """
     value = fields.get("rate")
     if value in (None, ""):
@@ -122,7 +122,7 @@ def rate_of(fields: Mapping[str, Any]) -> float | None:
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:
-    """Return a field's text, empty when it is not there; `RequestRefused` when it is something else."""
+    """Return a field's text, empty if the field is missing; `RequestRefused` if it is not text."""
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise RequestRefused(f"{name}: expected text")
@@ -131,7 +131,7 @@ def text_of(fields: Mapping[str, Any], name: str) -> str:
 
 def named_operator(request: Request, fields: Mapping[str, Any], settings: Settings) -> Caller:
     """
-    Return the operator who sent the fields, for what is recorded with a name.
+    Return the operator who sent the fields, for actions that are recorded with a name.
 
     Raises
     ------
@@ -147,13 +147,13 @@ def named_operator(request: Request, fields: Mapping[str, Any], settings: Settin
 
 
 def is_set(fields: Mapping[str, Any], name: str) -> bool:
-    """Return whether a flag is set, as JSON or as a form has it."""
+    """Return whether a flag is set, as JSON or as a form writes it."""
     value = fields.get(name, False)
     return value is True or (isinstance(value, str) and value.strip().lower() in _TRUE)
 
 
 def limit_of(fields: Mapping[str, Any], default: int, *, most: int) -> int:
-    """Return the field ``limit``, a whole number between 1 and ``most``; `RequestRefused` when it is none."""
+    """Return the field ``limit``; `RequestRefused` if it is not a whole number between 1 and ``most``."""
     text = str(fields.get("limit", default)).strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
         raise RequestRefused(f"limit: expected a number from 1 to {most}")
@@ -167,13 +167,13 @@ async def within_budget(work: Awaitable[T], *, seconds: float = LONGEST_ANSWER) 
     Raises
     ------
     RequestTooLong
-        It took longer and was cancelled; everything that requests do is idempotent.
+        The work took longer and was cancelled; all work of requests is idempotent.
     """
     return await cut_off_after(seconds, work, RequestTooLong(f"more than {seconds:g} s"))
 
 
 async def answered(work: Awaitable[Answer]) -> Answer:
-    """Await the answer; a failure of ours becomes its status."""
+    """Await the answer; our own errors become their HTTP status."""
     try:
         return await work
     except SyncError as failure:
@@ -181,7 +181,7 @@ async def answered(work: Awaitable[Answer]) -> Answer:
 
 
 def answer_of(failure: SyncError) -> Answer:
-    """Return the answer that tells a failure."""
+    """Return the answer that reports a failure."""
     return Answer(body={"code": failure.code, "detail": failure.detail, "hint": failure.hint}, status=_status(failure))
 
 

@@ -1,4 +1,4 @@
-"""Dead letters as pages: by code, the list of a code, one of them, and the names behind it for an operator."""
+"""Pages of dead letters: by code, the list of a code, one dead letter, and for operators the names that it concerns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sync.web.rendering import REFRESH, RenderedPage, Visit, render
 
 SHOWN = 25
 _TRAIL = 200
-"""Latest entries of the audit trail among which those of a dead letter are looked for."""
+"""Number of latest entries of the audit trail that are searched for those of a dead letter."""
 
 _RETRY = {
     SubjectKind.OBJECT: (

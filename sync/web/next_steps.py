@@ -1,8 +1,8 @@
 """
 The next steps, as buttons of the band: each requests the remedy of one cause, worst cause first. Pure.
 
-A button of an act leads to the same page that asks for confirmation, and is recorded in the same way, as everywhere
-else. For steps that no button can do, such as starting a server, see the alert's entry in the runbook.
+A button of an act leads to the usual page that asks for confirmation, and is recorded in the usual way. For steps that
+no button can do, such as starting a server, see the alert's entry in the runbook.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sync.monitoring.status_model import Status
 from sync.words import counted
 
 MOST = 3
-"""Buttons of the band; the sections below have the rest."""
+"""Maximum buttons of the band; the sections below have the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,8 @@ class NextStep:
     """
     One button.
 
-    It leads to a page of the dashboard, or to a section of this page (``section``) that shows the causes beside each
-    other. ``acts``: for operators only.
+    It leads to a page of the dashboard, or to a section of this page (``section``) that compares the causes. ``acts``:
+    for operators only.
     """
 
     text: str
@@ -68,7 +68,7 @@ def _steps(status: Status) -> Iterator[NextStep]:
 
 
 def _dead_letters(status: Status) -> NextStep:
-    """Lead to the list of the code if there is one only; retrying without a look would repeat most of them."""
+    """Lead to the code's list if there is only one code; retrying unseen dead letters would repeat most failures."""
     codes = [code for code, number in status.dead_letters_by_code.items() if number]
     return NextStep(
         text=f"View {counted(status.dead_letters, 'dead letter')}",

@@ -21,7 +21,7 @@ from sync.web.exchange import limit_of
 from sync.web.rendering import REFRESH, RenderedPage, Visit, render, span
 
 SHOWN, MOST = 50, 1000
-"""Entries of the audit trail on a page, and at most."""
+"""Entries of the audit trail on a page: by default, and at most."""
 
 _WALKS: Mapping[str, str] = {
     dicom_cursor(""): "Feed of the DICOM service",
@@ -64,7 +64,7 @@ async def audit(visit: Visit, s: Audited) -> RenderedPage:
     Raises
     ------
     AccessRefused
-        The visitor may only look.
+        The visitor may only read.
     """
     refuse_readers(visit.caller, s.settings)
     limit = limit_of(visit.request.query, SHOWN, most=MOST)
@@ -74,7 +74,7 @@ async def audit(visit: Visit, s: Audited) -> RenderedPage:
 
 
 async def running_jobs(visit: Visit, s: Jobs) -> RenderedPage:
-    """Show replays and walks, with progress and the time that is left."""
+    """Show replays and walks, with progress and remaining time."""
     cursors = [cursor async for cursor in s.cursors.all()]
     now = s.clock.now()
     board = Board.of(cursors)

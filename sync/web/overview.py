@@ -1,7 +1,8 @@
 """
 The overview page: shows in five seconds whether imaging and FHIR agree and, if not, why.
 
-All that is shown is read at once, and each part costs a bounded number of requests, however large the world is.
+All data of the page are read concurrently, and each part needs a bounded number of requests, whatever the number of
+studies.
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ _CALM = "Every object that could be read is in FHIR, no study waits too long, an
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """
-    One stage of the way from the source to FHIR: how much is there, since when the oldest waits, how fast it moves.
+    One stage of the way from the source to FHIR: its amount of work, the age of the oldest item, and its rate.
 
-    Empty texts where a stage has no such figure.
+    A text is empty if a stage has no such value.
     """
 
     name: str
@@ -138,7 +139,7 @@ async def overview(visit: Visit, s: Services, *, message: str = "") -> RenderedP
 
 
 async def _past(now: datetime, seconds: int, step: int, s: Measure) -> Past:
-    """Read once what all parts of the page need: the chart, the last day by the hour, the last minutes."""
+    """Read the metrics of all parts of the page once: the chart, the last day by the hour, the last minutes."""
     since = now - timedelta(seconds=seconds)
     length, minutes = (HOUR, since) if step == MINUTE else (step, recently(now))
     return await read_past(
@@ -148,11 +149,11 @@ async def _past(now: datetime, seconds: int, step: int, s: Measure) -> Past:
 
 def parts(status: Status) -> list[tuple[str, str, str]]:
     """
-    Return what the verdict is made of: name, finding, tone. Each is true by itself.
+    Return the parts of the verdict: name, finding, tone. Each is true by itself.
 
-    The flow may be in sync while files were rejected or FHIR differs: one word for all three would hide two of them.
+    The flow may be in sync although files were rejected or FHIR differs: one word for all three would hide two of them.
     """
-    # What needs attention does not keep the flow back.
+    # An alert that needs attention does not hold up the flow.
     word, tone = verdict_words("in sync" if status.health.verdict == "attention" else status.health.verdict)
     if status.paused is not None and tone != "bad":
         word, tone = "Paused", "warn"
@@ -215,7 +216,7 @@ def _queue(name: str, queue: str, status: Status, limit: float) -> Stage:
 
 
 def drift_of(status: Status) -> dict[str, Any]:
-    """Return what checks found, as the page shows it."""
+    """Return the drift that checks found, as the page shows it."""
     last = status.drift.last_round
     ended = last.ended.isoformat() if last is not None else None
     return {"open": status.drift.open, "counts": status.drift.by_kind, "at": ended}
@@ -237,7 +238,7 @@ def incidents(chart: Chart, alerts: Sequence[ActiveAlert] = ()) -> tuple[tuple[i
     Parameters
     ----------
     alerts
-        Those that are active now: of one that was raised before the chart begins, the chart has no measurement.
+        The alerts that are active now: if one was raised before the chart begins, the chart has no measurement of it.
     """
     places = set[int]()
     length = len(chart.times())
@@ -284,7 +285,7 @@ def graphs(chart: Chart, alert: AlertSettings, alerts: Sequence[ActiveAlert] = (
 
 
 def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
-    """Return objects, studies and requests by time, and how long they took."""
+    """Return the charts of objects, studies and requests over time, and of their durations."""
     per = _PER.get(chart.step, "")
     return [
         graph(
@@ -322,7 +323,7 @@ def _work_done(chart: Chart, graph: Callable[..., Graph]) -> list[Graph]:
 
 
 def _work_left(chart: Chart, alert: AlertSettings, graph: Callable[..., Graph]) -> list[Graph]:
-    """Return what waits and since when, with the thresholds of the alerts."""
+    """Return the charts of waiting work and its age, with the thresholds of the alerts."""
 
     def gauge(key: str, title: str, name: str, instrument: Instrument, **more: Any) -> Graph:
         curve = Curve(name=name, points=_highest(chart, instrument.name))
@@ -358,7 +359,7 @@ def _points(
     of: Callable[[Measurement], float | None],
     accepts: Callable[[Line], bool] = lambda _: True,
 ) -> list[float | None]:
-    """Add an instrument's lines up, time by time, and take one number of each sum."""
+    """Add up an instrument's lines for each time, and take one number of each sum."""
     lines = [line.points for line in chart.of(name) if accepts(line)]
     measured = ([point for point in column if point is not None] for column in zip(*lines, strict=True))
     return [of(reduce(add, points)) if points else None for points in measured]

@@ -1,8 +1,8 @@
 """
 ``GET api/metrics``: the state in the text format of Prometheus.
 
-Whichever worker answers, it tells the same, as all is read from the state account: what waits, what is left, and what
-all workers measured in the last whole minutes. So every figure is a gauge; a counter of one worker would jump
+Every worker gives the same answer, because all values are read from the state account: waiting work, open failures, and
+the measurements of all workers in the last whole minutes. So every value is a gauge; a counter of one worker would jump
 with each scrape. Counters and histograms become sums over ``RECENT`` minutes, with the minutes in their names.
 
 Source: Prometheus "Exposition formats" and "Metric and label naming".
@@ -43,11 +43,11 @@ STATE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "dicom_sync_paused": ("1 while projection is paused.", ()),
     "dicom_sync_data_timestamp_seconds": ("When this was read, in seconds since 1970.", ()),
 }
-"""Metrics of the state -> help and labels. Those of `sync.telemetry.instruments` come beside them."""
+"""Metrics of the state -> help and labels. The metrics of `sync.telemetry.instruments` are added to them."""
 
 
 def metric_names(instrument: Instrument) -> tuple[str, ...]:
-    """Return the metrics that an instrument becomes."""
+    """Return the names of the metrics that an instrument becomes."""
     base = instrument.name.replace(".", "_") + _UNITS.get(instrument.unit, "")
     if instrument.kind is Kind.GAUGE:
         return (base,)

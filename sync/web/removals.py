@@ -30,14 +30,14 @@ async def show_removals(s: Measure) -> Answer:
 
 async def decide_removals(request: Request, sources: Sources, s: Services) -> Answer:
     """
-    Confirm or refuse what is held, for an operator who says why. Idempotent.
+    Confirm or refuse the held removals, for an operator who gives a reason. Idempotent.
 
     Raises
     ------
     AccessRefused
         The caller may only read.
     RequestRefused
-        There is no such decision, or who and why are missing.
+        There is no such decision, or operator or reason is missing.
     """
     decision, fields = request.params.get("decision", ""), fields_of(request)
     if decision not in DECISIONS:

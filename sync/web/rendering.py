@@ -1,8 +1,8 @@
 """
-Pages as HTML: Jinja2 escapes every value, and the headers let a browser run nothing but our own two files.
+Pages as HTML: Jinja2 escapes every value, and the headers let a browser run only our own two files.
 
-A page's links keep the function key that stood in the address of the page, for browsers have no other place to hold it;
-it goes to no other site.
+A page's links keep the function key of the page's own address, because browsers have no other place to hold it; it is
+never sent to another site.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Visit:
 
 
 def render(visit: Visit, template: str, *, title: str, status: int = 200, **values: Any) -> RenderedPage:
-    """Fill a template in."""
+    """Render a template."""
     shared = {
         "link": visit.link,
         "now": visit.clock.now(),
@@ -102,7 +102,7 @@ def file(name: str) -> RenderedPage:
 
 @cache
 def _environment() -> Environment:
-    """Return the one environment of this process: it keeps the templates that it has compiled."""
+    """Return the environment of this process, which caches compiled templates."""
     environment = Environment(
         loader=PackageLoader("sync.web"),
         auto_reload=False,
@@ -125,9 +125,10 @@ def _environment() -> Environment:
 
 def short(subject: str, length: int = 12) -> str:
     """
-    Return as much of a subject as tells it from others.
+    Return the part of a subject that distinguishes it from others.
 
-    The key of an object begins with its folder's, which all objects of the folder share: its own comes after the point.
+    The key of an object begins with the key of its folder, which all objects of the folder share; its own part follows
+    the point.
     """
     own = subject.rpartition(".")[2] if re.fullmatch(r"[0-9a-f]+(-\d+)?\.[0-9a-f]+", subject) else subject
     return own if len(own) <= length else f"{own[:length]}…"
@@ -139,7 +140,7 @@ def _ago(context: Context, timestamp: str | datetime | None) -> str:
 
 
 def ago(timestamp: str | datetime | None, now: datetime) -> str:
-    """Return how long ago a time was, as people say it."""
+    """Return in words how long ago a time was."""
     if not timestamp:
         return ""
     then = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp

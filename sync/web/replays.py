@@ -4,8 +4,8 @@ Replays over HTTP.
     GET  replay    every replay, the latest first: what was asked, how far it is, what was counted
     POST replay    ``source``, ``from``, ``to``, or ``study``; ``reread``; ``rate``; for a study ``dry_run``
 
-POST takes JSON or a form and answers 202 at once: functions take the replay on, in slices, through restarts. It may be
-repeated: one that is under way covers what changed until now, and the answer says so. ``POST walks/{id}/{deed}``
+POST takes JSON or a form and answers 202 at once: functions run the replay in slices, across restarts. It may be
+repeated: a replay that is under way covers all changes until now, and the answer says so. ``POST walks/{id}/{deed}``
 pauses, resumes and cancels it.
 """
 

@@ -1,4 +1,4 @@
-"""The runbook's entry of one code, as a page: there when the documentation site cannot be reached."""
+"""The runbook's entry for one code, as a page: available when the documentation site cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sync.web.rendering import RenderedPage, Visit, render
 
 @cache
 def entries() -> dict[str, str]:
-    """Return the paragraphs of each code, as ``docs/runbook.md`` has them; one paragraph a line, code in backticks."""
+    """Return the paragraphs of each code in ``docs/runbook.md``; one paragraph per line, code in backticks."""
     loaded: dict[str, str] = json.loads(files("sync.web").joinpath("runbook.json").read_text(encoding="utf-8"))
     return loaded
 

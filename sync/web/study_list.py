@@ -7,7 +7,8 @@ The list of studies: by state, modality, days, source and identifier, for the pa
     state dead_lettered  dead letters about studies
     state removed        table ``history``: studies whose last instance went, in the days that it is kept
 
-FHIR is the index: the state account would have to be read row by row. Each list costs a bounded number of requests.
+FHIR serves as the index, because the state account would have to be read row by row. Each list needs a bounded number
+of requests.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from sync.web.exchange import Answer, Request, fields_of, limit_of, text_of
 STATES = ("all", "dirty", "dead_lettered", "removed")
 SHOWN = 40
 MOST = 200
-"""Studies of a page, and at most."""
+"""Studies of a page: by default, and at most."""
 
 _REMOVED_AMONG = 300
-"""Latest events among which removed studies are looked for."""
+"""Number of latest events that are searched for removed studies."""
 
 _MOST_PATIENTS = 20
-"""Patients with one identifier, at most, whose studies are listed."""
+"""Maximum patients with one identifier whose studies are listed."""
 
 PATIENCE = 8.0
 """Seconds for the FHIR service to answer a page."""
@@ -51,7 +52,7 @@ REFRESHED_PATIENCE = 4.5
 """
 The same for a page that refreshes itself: it must be answered before its data count as old, 15 s after the last answer.
 
-A FHIR service that hangs would else look like an app that does not answer.
+Otherwise a FHIR service that hangs would look like an app that does not answer.
 """
 
 _MODALITY = re.compile(r"[A-Z0-9]{1,16}")
@@ -76,7 +77,7 @@ class Filters:
 
     @property
     def query(self) -> dict[str, str]:
-        """The fields that stand in an address."""
+        """The fields that an address may hold."""
         named = {
             "state": self.state if self.state != "all" else "",
             "modality": self.modality,
@@ -174,9 +175,9 @@ async def list_studies(filters: Filters, s: Deliver, *, patience: float = PATIEN
     Raises
     ------
     FhirUnavailable, StoreUnavailable
-        The service that the list is of did not answer.
+        The service that holds the list did not answer.
     RequestRefused
-        The token is none of ours.
+        The token was not made by us.
     """
     if filters.state == "all":
         return await _in_fhir(filters, s, patience)
@@ -184,7 +185,7 @@ async def list_studies(filters: Filters, s: Deliver, *, patience: float = PATIEN
 
 
 async def latest(s: Deliver) -> Listing:
-    """Return the studies that were written last, by the state account alone."""
+    """Return the studies that were written last, from the state account alone."""
     rows = [
         ListedStudy(
             study=event.study.study_instance_uid,
@@ -268,7 +269,7 @@ async def _subjects(patient: str, s: Compare) -> tuple[str, ...]:
 
 
 async def _known(text: str, s: Deliver) -> ListedStudy | None:
-    """Return the study whose UID this is, if there is anything of it, in FHIR or not."""
+    """Return the study with this UID if any part of it is known, in FHIR or not."""
     ref = StudyRef(study_instance_uid=text.removeprefix("urn:oid:"))
     state = await read_study_state(ref, s)
     if state is None:
@@ -297,7 +298,7 @@ async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
 
 
 async def _ref(resource: Resource, s: Compare) -> StudyRef | None:
-    """Return the study of a resource; the id of one of ours tells whether it is of a data partition."""
+    """Return the study of a resource; the id of our own resources reveals whether it is in a data partition."""
     system = study_identifier(StudyRef(study_instance_uid=""))[0]
     values = [
         str(identifier.get("value", ""))
@@ -354,7 +355,7 @@ async def _dead_lettered(filters: Filters, s: Project) -> Listing:
 
 
 async def _removed(filters: Filters, s: Deliver) -> Listing:
-    """List those that were removed last, without those that came again afterwards."""
+    """List the studies that were removed last, without those that arrived again afterwards."""
     rows = [
         ListedStudy(study=event.study.study_instance_uid, partition=event.study.partition, state="removed", at=event.at)
         for event in await _last_events(_REMOVED_AMONG, s)

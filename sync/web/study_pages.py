@@ -24,7 +24,7 @@ SHOWN = 100
 """Events of one study that a page shows."""
 
 MOST_OBJECTS = 1000
-"""Objects of one study whose arrivals a page inspects: one answer of Table Storage."""
+"""Maximum objects of one study whose arrivals a page reads: one answer of Table Storage."""
 
 _ACTIONS = (("Replay study", "replay-study"), ("Verify study", "verify-study"))
 PATIENCE = 3.0
@@ -63,7 +63,7 @@ async def studies(visit: Visit, s: Deliver) -> RenderedPage:
     """
     Show the list of studies that the filters ask for.
 
-    While the FHIR service fails, its failure, and the studies that were written last.
+    While the FHIR service fails, show its failure and the studies that were written last.
     """
     filters = study_list.filters_of(visit.request, operator=visit.caller.may_operate)
     problem: SyncError | None = None
@@ -151,7 +151,7 @@ async def _page(
         "study.html",
         title="Study",
         here="studies",
-        refresh=REFRESH if names is None else 0,  # a refresh would ask for the page without the names
+        refresh=REFRESH if names is None else 0,  # a refresh would request the page without the names
         said=message,
         study=ref,
         state=state,
@@ -192,7 +192,7 @@ async def _series(state: StudyState, s: Compare) -> tuple[list[SeriesLine], str]
 
 
 def _series_line(series: Resource) -> SeriesLine:
-    """Return a series without what may be free text."""
+    """Return a series without elements that may hold free text."""
     return SeriesLine(
         uid=str(series.get("uid", "")),
         number=str(series.get("number", "")),
@@ -217,7 +217,7 @@ def timeline(state: StudyState, orders: Sequence[str], events: Iterable[StudyEve
 
 
 def _arrivals(orders: Sequence[str]) -> Iterable[TimelineEntry]:
-    """Objects as the store last changed them, bursts in one line each; of a very large study those that were read."""
+    """Yield the last changes of the objects, one line per burst; for very large studies, of the objects read."""
     at_least = "At least " if len(orders) >= MOST_OBJECTS else ""
     times = sorted(datetime.fromisoformat(order).astimezone(UTC) for order in orders if order)
     bursts: list[list[datetime]] = []

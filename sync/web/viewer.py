@@ -17,8 +17,8 @@ def viewer_address(study_instance_uid: str, settings: Settings) -> str:
     """
     Return the address of a study in the viewer; empty for no link.
 
-    Without an address of its own it is OHIF on the host of the DICOMweb root: no host that does not have the images
-    anyway learns the UIDs.
+    If no address is configured, it is OHIF on the host of the DICOMweb root: a host without the images never learns the
+    UIDs.
     """
     template = settings.viewer_url or _default(settings.dicomweb_url)
     return "" if template == NO_VIEWER else template.replace("{study}", quote(study_instance_uid, safe=""))
