@@ -174,7 +174,7 @@ class OpenTelemetry:
         atexit.register(self._end)  # for a host that ends its worker without `close`
 
     async def close(self) -> None:
-        """Export what is left, for a few seconds at most; then the process may end. Idempotent."""
+        """Export the remaining data, for a few seconds at most; then the process may end. Idempotent."""
         last = threading.Thread(target=self._end, name="last export", daemon=True)
         last.start()
         await asyncio.to_thread(last.join, LAST_EXPORT)

@@ -45,7 +45,7 @@ IDENTITY = (
     Extracted("StudyInstanceUID", 0x0020000D, "UI"),
     Extracted("SeriesInstanceUID", 0x0020000E, "UI"),
 )
-"""PS3.3 C.12.1, C.7.2.1, C.7.3.1: without these an object is no instance."""
+"""PS3.3 C.12.1, C.7.2.1, C.7.3.1: without these UIDs an object is not an instance."""
 
 USABLE_UID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """The form of UIDs that FHIR can hold; real files hold UIDs such as ``111`` and ``1.2.03.4``, which are kept."""

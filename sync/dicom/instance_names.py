@@ -49,7 +49,7 @@ def instance_partitions(account: str, study: StudyRef, series: str) -> frozenset
 
 def orthanc_id(patient: str, study: str, series: str, sop: str) -> str:
     """
-    Return the id that Orthanc gives an instance: a hash of what identifies it, in five groups.
+    Return the id that Orthanc gives an instance: a hash of its patient ID and UIDs, in five groups.
 
     Source: Orthanc Book, "Orthanc identifiers".
     """

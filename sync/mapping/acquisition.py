@@ -195,7 +195,7 @@ def _view(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -
 
 
 def _colour(witnesses: Witnesses) -> list[Resource]:
-    """(0028,0014): 1 if any image has colour, 0 if none of those that say so has."""
+    """(0028,0014): 1 if any image has colour, 0 if no image that states it has colour."""
     keyword = "UltrasoundColorDataPresent"
     known = {value for stated in witnesses.distinct(keyword) for value in texts(stated, keyword)} & {"0", "1"}
     return [{"url": "ultrasoundColor", "valueBoolean": "1" in known}] if known else []

@@ -56,7 +56,7 @@ _UNREAD = frozenset(
     )
 )
 """
-Structured documents that are no reports of a reading, or are retired.
+Structured documents that are not reports of a reading, or are retired.
 
 Trial reports, procedure logs, plans of implants, contexts of acquisition, imaging agents, annotations of waveforms;
 spectacle prescriptions, macular grids, assessments of content.

@@ -156,7 +156,7 @@ class Ownership:
     @classmethod
     def of_derived(cls, ours: Resource) -> Ownership:
         """
-        Ownership of a resource that an instance made; other systems add identifiers of their own.
+        Ownership of a derived resource; other systems add their own identifiers.
 
         We own codes of a conclusion only if the document states some: other systems code a conclusion in text.
         """
@@ -253,7 +253,7 @@ def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
 
 def differs(held: Resource, expected: Resource) -> bool:
     """
-    Whether a PUT of ``expected`` would change what the server holds; what servers stamp themselves is left out.
+    Whether a PUT of ``expected`` would change what the server holds; elements that servers set themselves are ignored.
 
     Servers add a missing narrative, and rewrite its markup, so only the words of our narrative are compared. A time or
     number in another spelling is equal, because some servers drop trailing zeros.

@@ -1,5 +1,5 @@
 """
-People who took part: names and ids of a data set -> logical references, for which no Practitioner is made.
+Participants: names and ids of a data set -> logical references, for which no Practitioner is made.
 
 Two attributes identify a person: a name, and an item of an identification sequence (PS3.3 Table 10-1), in the same
 order. A name alone identifies no one, so a reference carries all available values, and resolves once a server knows the

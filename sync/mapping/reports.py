@@ -40,7 +40,7 @@ def build_document(source: Source) -> Sequence[Resource]:
 
 def build_model(source: Source) -> Sequence[Resource]:
     """
-    DocumentReference of an encapsulated model (STL, OBJ, MTL), which is no report.
+    DocumentReference of an encapsulated model (STL, OBJ, MTL), which is not a report.
 
     Source: R4 ``DocumentReference``; PS3.3 A.85.
     """

@@ -106,7 +106,7 @@ LATERALITY = MappingProxyType(
 """PS3.16 CID 244 *Laterality*, by the enumerated values of (0020,0060) and (0020,0062)."""
 
 SNOMED_RT = "http://snomed.info/srt"
-"""Retired; what is coded in it is written in SNOMED CT too."""
+"""Retired; its codes are also written in SNOMED CT."""
 
 CODING_SCHEMES = MappingProxyType(
     {

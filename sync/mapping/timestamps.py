@@ -116,7 +116,7 @@ def _joined(dated: str, timed: str, shift: str, keywords: Keywords, findings: Fi
 
 def instant(timestamp: str | None) -> str | None:
     """
-    FHIR *instant* of a dateTime: one with a time; a bare date is none.
+    FHIR *instant* of a dateTime with a time; None for a bare date.
 
     Its fraction has no trailing zeros, because servers on .NET return an instant without them, and a comparison as text
     would always differ. Source: PS3.5 6.2 (TM); R4 ``instant``.

@@ -36,7 +36,7 @@ async def source_objects(
     uid: str, study: StudyRef | None, s: Operate, *, who: str, most: int | None = None
 ) -> Sequence[SourceObject]:
     """
-    Return the objects that hold a study, series or instance; recorded in the audit trail first, as names may tell who.
+    Return the objects that hold a study, series or instance; audited first, because names may identify a patient.
 
     Parameters
     ----------

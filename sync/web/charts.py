@@ -80,7 +80,7 @@ class Graph:
     @property
     def top(self) -> float:
         """
-        Value at the upper edge: the highest, unless that is an outlier, which would flatten all the others.
+        Value at the upper edge: the highest one, unless it is an outlier, which would flatten all other values.
 
         An outlier exceeds `BEYOND` times the value below which nine tenths of the values lie. A near threshold is
         included in the scale.
@@ -100,7 +100,7 @@ class Graph:
 
     def now(self, curve: Curve) -> float | None:
         """
-        Return the value of now: of the last two points, because the current one may not be written yet.
+        Return the current value: of the last two points, because the newest one may not be written yet.
 
         Earlier measurements do not count: without a recent one, the value is 0 if gaps mean zero, else None.
         """

@@ -54,7 +54,7 @@ _TARGET = ("of", "kind", "subject", "subjects", "uid", "partition")
 
 async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     """
-    Ask once more, saying what will happen. Nothing is done.
+    Ask for confirmation and describe the effect. Performs no action.
 
     Raises
     ------
@@ -85,7 +85,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
 
 async def act(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     """
-    Do it, and lead back; each action records itself in the audit trail. Idempotent, as each action is.
+    Perform the action, and redirect; each action records itself in the audit trail. Idempotent, like each action.
 
     Raises
     ------

@@ -41,7 +41,7 @@ async def list_dead_letters(request: Request, s: Services) -> Answer:
 
 async def show_dead_letter(request: Request, s: Operate) -> Answer:
     """
-    Answer one dead letter; data that may identify a patient only to an operator who asks for it, which is recorded.
+    Answer one dead letter; identifying data only for an operator who requests them, which is recorded.
 
     Raises
     ------
@@ -75,7 +75,7 @@ async def retry_selected(request: Request, sources: Sources, s: Operate) -> Answ
 
 async def discard_selected(request: Request, s: Operate) -> Answer:
     """
-    Discard the selected letters, for an operator who says why. Idempotent.
+    Discard the selected dead letters, for an operator who gives a reason. Idempotent.
 
     Raises
     ------
@@ -97,7 +97,7 @@ async def discard_selected(request: Request, s: Operate) -> Answer:
 
 def selection(fields: Mapping[str, Any]) -> actions.Selection:
     """
-    Read which letters are meant: exactly one of ``kind`` with ``subject``, ``code``, and ``all``.
+    Read the selection of dead letters: exactly one of ``kind`` with ``subject``, ``code``, and ``all``.
 
     Raises
     ------

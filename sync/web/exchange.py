@@ -27,7 +27,7 @@ LARGEST_BODY = 64 * 1024
 """Maximum bytes of a request's body; real requests take a few hundred."""
 
 NOT_FOUND = frozenset({"request.not_found", "study.unknown", "walk.unknown"})
-"""Codes of requests for what does not exist."""
+"""Codes of requests for items that do not exist."""
 
 LONGEST_ANSWER = 200.0
 """

@@ -1,4 +1,4 @@
-"""Table ``projections``: what the sync last wrote to FHIR for each study."""
+"""Table ``projections``: the content that the sync last wrote to FHIR for each study."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Compares the CapabilityStatement of a FHIR service with what the sync uses.
+Compares the CapabilityStatement of a FHIR service with the features that the sync uses.
 
 Source: FHIR R4 capabilitystatement.html, http.html (capabilities).
 """

@@ -67,7 +67,7 @@ def is_own(response: httpx.Response) -> bool:
 
 def issues_of(response: httpx.Response | Any) -> str:
     """
-    Return the codes and element paths of an outcome's issues, for a dead letter; empty when it is no outcome.
+    Return the codes and element paths of an outcome's issues, for a dead letter; empty if it is not an outcome.
 
     Parameters
     ----------

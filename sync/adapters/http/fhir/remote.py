@@ -81,7 +81,7 @@ class FhirRemote(Remote):
 
 
 def _refused(response: httpx.Response) -> dict[str, int]:
-    """Return the status of a failure for the span; an absent resource is no failure."""
+    """Return the status of a failure for the span; an absent resource is not a failure."""
     return {"refused": response.status_code} if response.is_error and response.status_code not in GONE else {}
 
 
