@@ -195,7 +195,9 @@ def until(true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
 def up(fhir: str, *options: str, **environment: str) -> Iterator[World]:
     """Run ``python -m local up``, with more options, for the length of the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "local", "up", "--fhir", fhir, *options],
+        # On a leash: a world ends with the test run, even when that is killed.
+        [sys.executable, "-m", "local.leash", "-m", "local", "up", "--fhir", fhir, *options],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
