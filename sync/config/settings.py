@@ -72,10 +72,9 @@ class Settings(MappingSettings):
     """Maximum seconds without a change before a study is projected; see the next setting."""
 
     shortest_quiet_period_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
-    """Minimum seconds without a change before the first projection of a study. The study waits for five times the
-    longest gap between its objects, but not shorter than this and not longer than the quiet period. A study that is
-    already in FHIR, or that has one object so far, waits for the quiet period. So do all studies if this is not lower.
-    """
+    """Minimum seconds without a change before the first projection of a study. A study waits for five times the longest
+    gap between its objects: at least for this, at most for the quiet period. A study that is already in FHIR, or that
+    has one object so far, waits for the quiet period. If this equals or exceeds the quiet period, so does any study."""
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """Seconds after the first change at which a study is projected even if it is still changing; at least the quiet
