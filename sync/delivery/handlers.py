@@ -18,7 +18,6 @@ from datetime import timedelta
 from sync.delivery.backoff import due_for_rescue, postpone, postpone_object, release_while_paused
 from sync.delivery.deletions import in_hand
 from sync.delivery.folders import inspect_folder
-from sync.delivery.last_record import LastRecord
 from sync.errors import (
     Contention,
     FhirUnavailable,
@@ -46,6 +45,7 @@ from sync.model.queues import OBJECTS_QUEUE, STUDIES_QUEUE
 from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
+from sync.projection.last_record import LastRecord
 from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
 from sync.protocol.dirty_studies import due_at, sleep_until_due
 from sync.protocol.optimistic import unless_conflict

@@ -28,8 +28,9 @@ from sync.model import (
     SubjectKind,
     references_in,
 )
-from sync.ports import Caches, DeadLetters, FhirServer, PatientRows, Project, Projections
+from sync.ports import Caches, DeadLetters, FhirServer, PatientRows, Project
 from sync.projection import read_fhir_state, write_study
+from sync.projection.last_record import LastRecord
 from sync.telemetry.telemetry import Telemetry
 
 _REMOVED_FOR_GOOD = frozenset({"ImagingStudy", "Patient", *DERIVED_ELEMENTS})
@@ -188,26 +189,15 @@ def _address(write: FhirWrite) -> str:
     return f"{write.resource_type}/{write.resource_id}"
 
 
-class _Unwritten(Projections):
-    def __init__(self, real: Projections) -> None:
-        self._real = real
-        self.last: Projection | None = None
+class _Unwritten(LastRecord):
+    """Records of which ``last`` is the one that the attempt would write."""
 
     async def read(self, study: StudyRef) -> Stored[Projection] | None:
-        return await self._real.read(study)
+        return await self._records.read(study)
 
     async def write(self, projection: Projection, etag: str | None) -> str:  # noqa: ARG002 -- nothing to fence
         self.last = projection
         return "dry run"
-
-    def all(self) -> AsyncIterator[Projection]:
-        return self._real.all()
-
-    async def after(self, key: str, limit: int) -> Sequence[Projection]:
-        return await self._real.after(key, limit)
-
-    async def find(self, key: str) -> Projection | None:
-        return await self._real.find(key)
 
 
 class _PatientRowsApart(PatientRows):

@@ -1,4 +1,4 @@
-"""The record of one study as an attempt has last read or written it: who records the outcome need not read it again."""
+"""The record of one study as an attempt last read or wrote it, so that recording the outcome needs no further read."""
 
 from __future__ import annotations
 
