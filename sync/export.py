@@ -222,9 +222,10 @@ async def _of_study(projection: Projection, rows: Sequence[LedgerRow], exported:
         exported.left_out["dead_lettered"] += 1
         return []
     patients = [write for write in would.writes if write.resource_type == "Patient"]
-    others = [write.resource for write in would.writes if write.resource is not None and write not in patients]
+    others = [write for write in would.writes if write.resource_type != "Patient"]
     row = would.patient_row if any(is_our_id(write.resource_id) for write in patients) else None
-    return [*others, row] if row is not None else [*others]
+    resources = [write.resource for write in others if write.resource is not None]
+    return [*resources, row] if row is not None else [*resources]
 
 
 class Files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 
 from sync.config import Settings
 from sync.config.mapping import MappingSettings
@@ -37,8 +38,13 @@ def bound(number: int, ranges: int) -> str:
 
 
 def range_of(key: str, ranges: int) -> int:
-    """Return the number of the range that begins at or before a key, and which the next one begins after."""
-    return bisect_right([bound(number, ranges) for number in range(ranges)], key) - 1
+    """Return the number of the range that holds a key: the last one that begins at or before it."""
+    return bisect_right(_beginnings(ranges), key) - 1
+
+
+@cache
+def _beginnings(ranges: int) -> tuple[str, ...]:
+    return tuple(bound(number, ranges) for number in range(ranges))
 
 
 async def expected_studies(s: Compare) -> int:
