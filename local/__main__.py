@@ -66,9 +66,9 @@ _FORM = "%(name)s: %(message)s"
 @app.command()
 def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents", lose_events: Lost = 0.0) -> None:
     """Start everything, print the addresses as one JSON line, stay until Ctrl-C."""
-    from local.storage_events import Disorder  # noqa: PLC0415  # as below
-    from local.visits import announce  # noqa: PLC0415  # what a world is made of takes a moment
-    from local.world import Plan  # noqa: PLC0415  # as above
+    from local.storage_events import Disorder  # noqa: PLC0415  # the parts of a world take a moment
+    from local.visits import announce  # noqa: PLC0415  # the parts of a world take a moment
+    from local.world import Plan  # noqa: PLC0415  # the parts of a world take a moment
 
     plan = Plan(fhir=fhir, port=port, schema=events, disorder=Disorder(drop=lose_events))
     if not sys.stderr.isatty():
@@ -93,7 +93,7 @@ def up(*, fhir: Fhir = "embedded", port: Port = 0, events: Events = "cloudevents
 def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None:
     """Start everything, upload sample studies, show their outcome, stay until Ctrl-C."""
     from local import demo as demonstration  # noqa: PLC0415  # pydicom, httpx and rich take a moment
-    from local.world import Plan  # noqa: PLC0415  # as above
+    from local.world import Plan  # noqa: PLC0415  # the parts of a world take a moment
 
     with claimed(LOG) as (path, log):
         logging.basicConfig(level=logging.WARNING, format=_FORM, stream=log)
@@ -219,7 +219,7 @@ def _shown(path: Path) -> Path:
 
 
 def _run(plan: Plan, log: Callable[[str], object], visit: Visit) -> NoReturn:
-    from local.visits import visiting  # noqa: PLC0415  # what a world is made of takes a moment
+    from local.visits import visiting  # noqa: PLC0415  # the parts of a world take a moment
 
     with _ending_in_a_line():
         raise SystemExit(asyncio.run(visiting(plan, log, visit)))

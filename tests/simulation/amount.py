@@ -6,5 +6,5 @@ SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 
 
 def schedules(divisor: int = 1, *, least: int = 1) -> int:
-    """Return how many a test plays whose schedules take so many times as long; never none."""
+    """Return the number of schedules for a test whose schedules take ``divisor`` times as long; never zero."""
     return max(SCHEDULES // divisor, least)
