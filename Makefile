@@ -1,4 +1,4 @@
-# The commands of this project; continuous integration runs `make test` and nothing else.
+# The commands of this project; continuous integration runs `make test` or `make test-all`, and `make infra`.
 
 SHELL := /bin/sh
 VENV := .venv
