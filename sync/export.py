@@ -16,15 +16,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sync.errors import InvalidResource, PermanentError
 from sync.mapping.patient import build_patient
 from sync.mapping.resource import canonical, is_our_id
 from sync.model import FhirPage, FhirWrite, LedgerRow, PatientRow, Projection, Resource, Stored, StudySearch, digest
 from sync.model.batches import batched
+from sync.model.exports import MANIFEST, Manifest, NdjsonFile, json_of, manifest_of
 from sync.ports import Compare, Core, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
@@ -34,51 +34,12 @@ CHUNK = 200
 AT_ONCE = 8
 """Studies mapped at once; beside the tables, all of it is work for the processor."""
 
-MANIFEST = "manifest.json"
-
 _FILE = re.compile(r"[A-Z][A-Za-z]+-\d{4,}\.ndjson(\.part)?")
 _KEY_DIGITS = 8
 
 
 class NotEmpty(Exception):
     """The folder holds something that an export must not mix with."""
-
-
-@dataclass
-class Exported:
-    """The result of an export."""
-
-    resources: Counter[str] = field(default_factory=Counter)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Studies that are not in the files, by reason: ``adopted`` (owned by another system), ``dead_lettered``."""
-
-    def manifest(self) -> dict[str, Any]:
-        """Return what stands in the manifest: nothing but what the ledger determines."""
-        return {
-            "format": "dicom-fhir-sync export 1",
-            "files": self.files,
-            "resources": dict(sorted(self.resources.items())),
-            "left_out": dict(sorted(self.left_out.items())),
-        }
-
-    @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Exported:
-        """Return what a manifest tells. Inverse of `manifest`."""
-        counts = Counter(manifest["resources"]), Counter(manifest["left_out"])
-        return cls(resources=counts[0], files=list(manifest["files"]), left_out=counts[1])
-
-    def add(self, part: Exported) -> None:
-        """Add the result of a part of the export."""
-        self.resources += part.resources
-        self.left_out += part.left_out
-        self.files += part.files
-
-    def write_manifest(self, folder: Path, name: str = "manifest.json") -> Path:
-        """Write the manifest into a folder, and return where."""
-        path = folder / name
-        path.write_text(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        return path
 
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
@@ -102,7 +63,7 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
         path.unlink(missing_ok=True)  # the manifest first: without it no reader takes the rest for complete
 
 
-async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Exported:
+async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Manifest:
     """
     Write all resources of ours below a folder that `prepare` has made; the manifest comes last. Changes nothing else.
 
@@ -129,9 +90,16 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
             studies += len(chunk)
             progress(studies, int(chunk[-1].study.key[:_KEY_DIGITS], 16) / 16.0**_KEY_DIGITS)
     finally:
-        files.close()
-    files.exported.write_manifest(folder)
-    return files.exported
+        manifest = files.close()
+    write_manifest(manifest, folder)
+    return manifest
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> Path:
+    """Write the manifest of an export into a folder, and return where."""
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json_of(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return path
 
 
 SHARED = frozenset({"Device", "Endpoint"})
@@ -175,13 +143,13 @@ async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
         key = chunk[-1].study.key
 
 
-async def contents_of(chunk: Sequence[Projection], exported: Exported, s: Project) -> list[Content]:
-    """Return what the studies, which come by key, consist of, in their order."""
+async def contents_of(chunk: Sequence[Projection], left_out: Counter[str], s: Project) -> list[Content]:
+    """Return what the studies, which come by key, consist of, in their order; count those that are left out."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def in_turn(projection: Projection, rows: Sequence[LedgerRow]) -> list[Content]:
         try:
-            return await _of_study(projection, rows, exported, s)
+            return await _of_study(projection, rows, left_out, s)
         finally:
             slots.release()
 
@@ -209,9 +177,11 @@ async def _with_rows(chunk: Sequence[Projection], s: Compare) -> AsyncIterator[t
         yield projection, rows if rows and rows[0].record.study.key == projection.study.key else ()
 
 
-async def _of_study(projection: Projection, rows: Sequence[LedgerRow], exported: Exported, s: Project) -> list[Content]:
+async def _of_study(
+    projection: Projection, rows: Sequence[LedgerRow], left_out: Counter[str], s: Project
+) -> list[Content]:
     if projection.adopted and projection.instances:
-        exported.left_out["adopted"] += 1
+        left_out["adopted"] += 1
         return []
     try:
         # As it was listed: nothing is written under its ETag.
@@ -219,7 +189,7 @@ async def _of_study(projection: Projection, rows: Sequence[LedgerRow], exported:
         server = NewServer(projection.patient_id)
         would = await dry_run_study(projection.study, s, fhir=server, record=listed, rows=rows)
     except PermanentError:
-        exported.left_out["dead_lettered"] += 1
+        left_out["dead_lettered"] += 1
         return []
     patients = [write for write in would.writes if write.resource_type == "Patient"]
     others = [write for write in would.writes if write.resource_type != "Patient"]
@@ -239,18 +209,20 @@ class Files:
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, part: str = "") -> None:
-        self.exported = Exported()
+        self.left_out: Counter[str] = Counter()
         self._folder = folder
         self._max_bytes = max_bytes
         self._part = part
         self._written: set[int] = set()
         self._open: dict[str, _File] = {}
         self._numbers: Counter[str] = Counter()
+        self._resources: Counter[str] = Counter()
+        self._finished: list[NdjsonFile] = []
 
     async def add_studies(self, chunk: Sequence[Projection], s: Project) -> None:
         """Write what the studies consist of; what several have in common is written once."""
         rows = list[PatientRow]()
-        for content in await contents_of(chunk, self.exported, s):
+        for content in await contents_of(chunk, self.left_out, s):
             if isinstance(content, PatientRow) or content["resourceType"] in SHARED:
                 if (mark := mark_of(content)) in self._written:
                     continue
@@ -273,17 +245,17 @@ class Files:
             self._numbers[kind] += 1
             file = self._open[kind] = _File(self._folder / f"{kind}-{self._part}{self._numbers[kind]:04d}.ndjson", kind)
         file.write(line)
-        self.exported.resources[kind] += 1
+        self._resources[kind] += 1
 
-    def close(self) -> None:
-        """Give the open files their names, and note them in ``exported``."""
+    def close(self) -> Manifest:
+        """Give the open files their names, and return the manifest of all. Idempotent."""
         for kind in list(self._open):
             self._finish(kind)
-        self.exported.files.sort(key=lambda file: str(file["name"]))
+        return manifest_of(self._finished, self._resources, self.left_out)
 
     def _finish(self, kind: str) -> None:
         if (file := self._open.pop(kind, None)) is not None:
-            self.exported.files.append(file.finish())
+            self._finished.append(file.finish())
 
 
 class _File:
@@ -302,16 +274,13 @@ class _File:
         self.size += len(line)
         self._count += 1
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> NdjsonFile:
         self._file.close()
         self._part.rename(self._path)
-        return {
-            "name": self._path.name,
-            "type": self._kind,
-            "count": self._count,
-            "bytes": self.size,
-            "sha256": self._hash.hexdigest(),
-        }
+        digest_of_all = self._hash.hexdigest()
+        return NdjsonFile(
+            name=self._path.name, kind=self._kind, count=self._count, size=self.size, sha256=digest_of_all
+        )
 
 
 class NewServer(FhirServer):

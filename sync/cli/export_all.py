@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console, results
 from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
-from sync.export import Exported, NotEmpty, prepare
+from sync.export import NotEmpty, prepare
 from sync.export import export as export_to
+from sync.model.exports import Manifest, json_of
 from sync.protocol.walk_rows import WalkState
 from sync.walks.exporting import Exporting, fetch_manifest, folder_of, new_export
 from sync.walks.sharing import PARALLEL
@@ -37,7 +38,7 @@ def export(*, folder: Path | None, container: str, max_mb: int, overwrite: bool,
     _tell(exported, as_json=as_json)
 
 
-def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet: bool) -> Exported:
+def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet: bool) -> Manifest:
     if folder is None:
         refuse("name the target: a folder, or --container")
     try:
@@ -50,7 +51,7 @@ def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet:
     return with_services(lambda running: _export(running, folder, max_bytes, quiet=quiet))
 
 
-def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Exported:
+def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Manifest:
     if folder is not None or overwrite:
         refuse("--container needs neither a folder nor --overwrite: each export is in a folder of its own")
     if not _CONTAINER.fullmatch(container):
@@ -58,7 +59,7 @@ def _into_container(container: str, folder: Path | None, max_bytes: int, *, over
     return with_services(lambda running: _share(running, container, max_bytes, as_json=as_json))
 
 
-async def _share(running: Running, container: str, max_bytes: int, *, as_json: bool) -> Exported:
+async def _share(running: Running, container: str, max_bytes: int, *, as_json: bool) -> Manifest:
     """Take part in an export until it is over."""
     s, out, files = running.services, console(), running.export_files(container)
     if container in s.settings.containers:
@@ -78,18 +79,18 @@ async def _share(running: Running, container: str, max_bytes: int, *, as_json: b
     return exported
 
 
-def _tell(exported: Exported, *, as_json: bool) -> None:
+def _tell(exported: Manifest, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(exported.manifest()))
+        typer.echo(json.dumps(json_of(exported)))
         return
     for kind, count in sorted(exported.resources.items()):
-        files = sum(file["type"] == kind for file in exported.files)
+        files = sum(file.kind == kind for file in exported.files)
         results().print(f"{kind:<20}{count:>9} in {counted(files, 'file')}")
     for reason, count in sorted(exported.left_out.items()):
         results().print(f"left out: {reason.replace('_', ' ')}  {count}")
 
 
-async def _export(running: Running, folder: Path, max_bytes: int, *, quiet: bool) -> Exported:
+async def _export(running: Running, folder: Path, max_bytes: int, *, quiet: bool) -> Manifest:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     out = console()
     with Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal) as progress:

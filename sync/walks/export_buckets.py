@@ -19,6 +19,7 @@ from typing import Any
 from sync.export import Content, key_of
 from sync.mapping.resource import canonical
 from sync.model import PatientRow, Resource
+from sync.model.exports import BucketRange, SharedFile
 from sync.protocol.row_values import RowValue
 from sync.walks.key_ranges import bound, range_of
 
@@ -45,22 +46,18 @@ class Shared:
         if key not in lines:
             lines[key] = canonical(_written(content)) + b"\n"
 
-    def write(self, path: Path) -> dict[str, Any]:
-        """
-        Write the file; return its name and digest, and ``buckets``: number -> first byte, bytes, digest.
-
-        Buckets with nothing in them are left out.
-        """
-        buckets: dict[str, tuple[int, int, str]] = {}
+    def write(self, path: Path) -> SharedFile:
+        """Write the file; return where its buckets are."""
+        buckets: dict[int, BucketRange] = {}
         start, whole = 0, sha256()
         with path.open("xb") as file:
             for bucket, of_bucket in sorted(self._lines.items()):
                 lines = b"".join(of_bucket.values())
                 file.write(lines)
                 whole.update(lines)
-                buckets[str(bucket)] = start, len(lines), sha256(lines).hexdigest()
+                buckets[bucket] = BucketRange(start, len(lines), sha256(lines).hexdigest())
                 start += len(lines)
-        return {"name": path.name, "sha256": whole.hexdigest(), "buckets": buckets}
+        return SharedFile(name=path.name, sha256=whole.hexdigest(), buckets=buckets)
 
 
 def _written(content: Content) -> dict[str, Any]:

@@ -17,28 +17,28 @@ then. The folder is named after the run, so no other export is in its way.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypeVar
 
 from sync.config import Settings
 from sync.errors import StoreUnavailable
-from sync.export import CHUNK, MANIFEST, SHARED, Exported, Files, contents_of, mark_of, patient_with
+from sync.export import CHUNK, SHARED, Files, contents_of, mark_of, patient_with, write_manifest
 from sync.model import Batch, PatientRow, Resource
 from sync.model.batches import batched
+from sync.model.exports import MANIFEST, Manifest, NdjsonFile, PartManifest, SharedFile, joined, read_manifest
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk
 from sync.ports import ExportFiles, Project, ReadFeeds
 from sync.protocol.walk_rows import Slice, WalkRow
 from sync.walks.cutting import Cut
 from sync.walks.export_buckets import Shared, content_of, keys_of, row_of
+from sync.walks.export_manifests import AT_ONCE, MERGED, PARTS, Manifests, read_file
 from sync.walks.export_parts import (
     PART_VALUE,
     POSITION,
@@ -70,20 +70,13 @@ PARTS_A_BUCKET = 4
 MOST_BUCKETS = 64
 """Buckets at most: each reads the manifests of all parts, and a merge holds a row of each of its patients."""
 
-AT_ONCE = 32
-"""Files that are fetched, or deleted, at once."""
-
-MOST_KEPT = 256
-"""Manifests that a process keeps: those of an export of a quarter of a million studies are read once."""
-
-PART, MERGED = "part", "merged"
-"""How the manifests begin: of parts, and of buckets."""
-
 _FORMAT = "patients"
 """How parts and merges are written: a process that writes them otherwise takes no part."""
 
 _DIGITS = 12
 
+
+F = TypeVar("F", NdjsonFile, SharedFile)
 
 _OVER = POSITION.write(Position(over=True))
 
@@ -119,7 +112,7 @@ class Exporting(WithoutChanges):
     files: Callable[[str], ExportFiles]
     """Files of a container by its name."""
 
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept: dict[str, Manifest] = field(default_factory=dict)
     """Manifests that this process has written or read, by name: none is ever replaced."""
 
     async def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
@@ -160,22 +153,16 @@ class Exporting(WithoutChanges):
         """Iterate over a slice, written."""
         request, at = REQUEST.read(row.request, row=row.name), POSITION.read(piece.at, row=piece.name)
         out, size = self.files(request.container), request.max_bytes
-        work = _Work(row=row, at=at, max_bytes=size, s=self.services, out=out, kept=self.kept)
+        manifests = Manifests(folder=folder_of(row), out=out, kept=self.kept)
+        work = _Work(row=row, at=at, max_bytes=size, s=self.services, out=out, manifests=manifests)
         async for batch in work.on(PART_VALUE.read(piece.scope, row=piece.name)):
             yield batch
 
 
-async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Exported | None:
+async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Manifest | None:
     """Return the result of a complete export; None if it is not complete. Only reads."""
-    content = await _read(f"{folder_of(row)}/{MANIFEST}", out)
-    return Exported.of(json.loads(content)) if content is not None else None
-
-
-async def _read(name: str, out: ExportFiles, *, start: int = 0, size: int | None = None) -> bytes | None:
-    """Return a file, or a part of it; None when there is none."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "read"
-        return path.read_bytes() if await out.fetch(name, path, start=start, size=size) else None
+    content = await read_file(f"{folder_of(row)}/{MANIFEST}", out)
+    return read_manifest(content, Manifest) if content is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +174,7 @@ class _Work:
     max_bytes: int
     s: Project
     out: ExportFiles
-    kept: dict[str, dict[str, Any]]
+    manifests: Manifests
 
     def on(self, scope: Part) -> AsyncIterator[Batch]:
         match scope:
@@ -201,31 +188,33 @@ class _Work:
     async def _parts(self, scope: Parts) -> AsyncIterator[Batch]:
         """Write parts; one that has a manifest is done."""
         for number in range(scope.begin if self.at.next is None else self.at.next, scope.end):
-            part = await self._told(PART, number) or await self._write_part(number, scope)
-            counts = {"studies": part["studies"], "left_out": sum(part["left_out"].values())}
+            part = await self.manifests.read(PARTS, number) or await self._write_part(number, scope)
+            counts = {"studies": part.studies, "left_out": sum(part.left_out.values())}
             position = POSITION.write(Position(next=number + 1))
             yield Batch(position=position, counts={name: count for name, count in counts.items() if count})
 
-    async def _write_part(self, number: int, scope: Parts) -> dict[str, Any]:
+    async def _write_part(self, number: int, scope: Parts) -> PartManifest:
         studies, shared = 0, Shared(scope.buckets)
         with self._files(number) as (files, folder):
             ends = bound(number, scope.of), bound(number + 1, scope.of)
             async for chunk in studies_between(*ends, self.s, size=CHUNK):
-                for content in await contents_of(chunk, files.exported, self.s):
+                for content in await contents_of(chunk, files.left_out, self.s):
                     if isinstance(content, PatientRow) or content["resourceType"] in SHARED:
                         shared.add(content)
                     else:
                         files.add(content)
                 studies += len(chunk)
-            files.close()
+            own = await self._uploaded(files.close(), folder)
             held = shared.write(folder / f"shared-{number:06d}.ndjson")
-            await self._upload([*files.exported.files, *([held] if held["buckets"] else [])], folder)
-            told = {**files.exported.manifest(), "studies": studies, "shared": held}
-            return await self._tell(PART, number, told, folder)
+            held = await self._upload(held, folder) if held.buckets else held
+            part = PartManifest(
+                files=own.files, resources=own.resources, left_out=own.left_out, studies=studies, shared=held
+            )
+            return await self.manifests.write(PARTS, number, part, folder)
 
     async def _merge(self, scope: Merge) -> AsyncIterator[Batch]:
         """Write what parts have in common, of one bucket: each resource, and each row, as the first part has it."""
-        if await self._told(MERGED, scope.bucket) is None:
+        if await self.manifests.read(MERGED, scope.bucket) is None:
             await self._write_bucket(scope)
         yield Batch(position=_OVER)
 
@@ -234,17 +223,15 @@ class _Work:
             rows = await self._add_resources(scope, files)
             async for patient in self._patients(rows, scope):
                 files.add(patient)
-            files.close()
-            await self._upload(files.exported.files, folder)
-            await self._tell(MERGED, scope.bucket, files.exported.manifest(), folder)
+            merged = await self._uploaded(files.close(), folder)
+            await self.manifests.write(MERGED, scope.bucket, merged, folder)
 
     async def _add_resources(self, scope: Merge, files: Files) -> dict[str, bytes]:
         """Write each resource of a bucket; return the line of each patient's first row, by its key."""
         seen: set[int] = set()
         rows: dict[str, bytes] = {}
-        async for parts in self._manifests(_named(PART, scope.of)):
-            held = [part["shared"] for part in parts]
-            for lines in await asyncio.gather(*(self._bucket_of(shared, scope.bucket) for shared in held)):
+        async for parts in self.manifests.all_of(PARTS, scope.of):
+            for lines in await asyncio.gather(*(self._bucket_of(part.shared, scope.bucket) for part in parts)):
                 for line in lines.splitlines():
                     content = content_of(line)
                     if isinstance(content, PatientRow):
@@ -262,14 +249,14 @@ class _Work:
         for line in rows.values():
             yield patient_with(row_of(line), (), self.s)
 
-    async def _bucket_of(self, shared: Mapping[str, Any], bucket: int) -> bytes:
-        start, size, digest = shared["buckets"].get(str(bucket), (0, 0, ""))
-        if not size:
+    async def _bucket_of(self, shared: SharedFile, bucket: int) -> bytes:
+        held = shared.buckets.get(bucket)
+        if held is None:
             return b""
-        lines = await _read(self._name(shared["name"]), self.out, start=start, size=size)
+        lines = await read_file(self._name(shared.name), self.out, start=held.start, size=held.size)
         if lines is None:
             raise StoreUnavailable("a file of the export is missing", code="store.garbled")
-        if sha256(lines).hexdigest() != digest:
+        if sha256(lines).hexdigest() != held.sha256:
             raise StoreUnavailable("a file of the export is not as it was written", code="store.garbled")
         return lines
 
@@ -277,14 +264,14 @@ class _Work:
         """Write the manifest, then delete all that it does not name."""
         exported = await fetch_manifest(self.row, self.out)
         if exported is None:
-            exported = Exported()
-            async for some in self._manifests([*_named(PART, scope.of), *_named(MERGED, scope.buckets)]):
-                for told in some:
-                    exported.add(Exported.of(told))
-            exported.files.sort(key=lambda file: str(file["name"]))
+            exported = Manifest()
+            async for parts in self.manifests.all_of(PARTS, scope.of):
+                exported = joined([exported, *parts])
+            async for merged in self.manifests.all_of(MERGED, scope.buckets):
+                exported = joined([exported, *merged])
             with TemporaryDirectory() as folder:
-                await self.out.create(self._name(MANIFEST), exported.write_manifest(Path(folder)))
-        named = {self._name(name) for name in (MANIFEST, *(file["name"] for file in exported.files))}
+                await self.out.create(self._name(MANIFEST), write_manifest(exported, Path(folder)))
+        named = {self._name(name) for name in (MANIFEST, *(file.name for file in exported.files))}
         rest = [name async for name in self.out.names(self._name("")) if name not in named]
         for names in batched(rest, AT_ONCE):
             await asyncio.gather(*map(self.out.remove, names))
@@ -300,51 +287,18 @@ class _Work:
             finally:
                 files.close()
 
-    async def _upload(self, written: Sequence[dict[str, Any]], folder: Path) -> None:
-        async def upload(file: dict[str, Any]) -> None:
-            path = folder / file["name"]
-            file["name"] = f"{path.stem}-{file['sha256'][:_DIGITS]}{path.suffix}"
-            await self.out.create(self._name(file["name"]), path)  # there already: with this content
+    async def _uploaded(self, manifest: Manifest, folder: Path) -> Manifest:
+        """Upload the files of a manifest; return it with their names in the container."""
+        files = list[NdjsonFile]()
+        for some in batched(manifest.files, AT_ONCE):
+            files += await asyncio.gather(*(self._upload(file, folder) for file in some))
+        return replace(manifest, files=tuple(files))
 
-        for some in batched(written, AT_ONCE):
-            await asyncio.gather(*map(upload, some))
-
-    async def _manifests(self, names: Sequence[tuple[str, int]]) -> AsyncIterator[Sequence[dict[str, Any]]]:
-        """Iterate over manifests in their order, some at once."""
-        for some in batched(names, AT_ONCE):
-            told = await asyncio.gather(*itertools.starmap(self._told, some))
-            missing = [name for name, manifest in zip(some, told, strict=True) if manifest is None]
-            if missing:
-                what, number = missing[0]
-                raise StoreUnavailable(f"the manifest of {what} {number} is missing", code="store.garbled")
-            yield [manifest for manifest in told if manifest is not None]
-
-    async def _told(self, what: str, number: int) -> dict[str, Any] | None:
-        name = self._name(f"{what}-{number:06d}.json")
-        if name in self.kept:
-            return self.kept[name]
-        content = await _read(name, self.out)
-        return self._keep(name, json.loads(content)) if content is not None else None
-
-    def _keep(self, name: str, part: dict[str, Any]) -> dict[str, Any]:
-        if len(self.kept) >= MOST_KEPT:
-            self.kept.clear()
-        self.kept[name] = part
-        return part
-
-    async def _tell(self, what: str, number: int, part: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Write a manifest, or return the one that was there."""
-        path = folder / MANIFEST
-        path.write_text(json.dumps(part), encoding="utf-8")
-        name = self._name(f"{what}-{number:06d}.json")
-        if await self.out.create(name, path):
-            return self._keep(name, part)
-        return await self._told(what, number) or part
+    async def _upload(self, file: F, folder: Path) -> F:
+        path = folder / file.name
+        named = replace(file, name=f"{path.stem}-{file.sha256[:_DIGITS]}{path.suffix}")
+        await self.out.create(self._name(named.name), path)  # there already: with this content
+        return named
 
     def _name(self, file: str) -> str:
         return f"{folder_of(self.row)}/{file}"
-
-
-def _named(what: str, number: int) -> list[tuple[str, int]]:
-    """Return what tells that many manifests apart, in their order."""
-    return [(what, one) for one in range(number)]

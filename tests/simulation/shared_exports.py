@@ -26,7 +26,13 @@ from tests.simulation.shared_walks import CHAIN as WALKS
 from tests.simulation.shared_walks import Port, Process, SharedWalk, real
 from tests.worlds import other_ids, run
 
-CHAIN = (*WALKS, "sync.walks.export_buckets", "sync.walks.export_parts", "sync.walks.exporting")
+CHAIN = (
+    *WALKS,
+    "sync.walks.export_buckets",
+    "sync.walks.export_manifests",
+    "sync.walks.export_parts",
+    "sync.walks.exporting",
+)
 """Modules that import one another in this order."""
 
 STUDIES, PATIENTS = 6, 2

@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     Mutant(
         "each merge reads its own bucket",
-        (('shared["buckets"].get(str(bucket), (0, 0, ""))', 'shared["buckets"].get("0", (0, 0, ""))'),),
+        (("shared.buckets.get(bucket)", "shared.buckets.get(0)"),),
     ),
     Mutant(
         "a Patient is built of the rows of all its studies",
@@ -66,7 +66,7 @@ MUTANTS = (
     ),
     Mutant(
         "the name of a file holds a digest of its content",
-        (("{path.stem}-{file['sha256'][:_DIGITS]}", "{path.stem}"),),
+        (("{path.stem}-{file.sha256[:_DIGITS]}", "{path.stem}"),),
     ),
 )
 

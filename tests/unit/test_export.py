@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from sync.errors import InvalidResource
-from sync.export import MANIFEST, NotEmpty, export, prepare
+from sync.export import NotEmpty, export, prepare
 from sync.mapping.patient import build_patient
 from sync.model import StudyRef
+from sync.model.exports import MANIFEST
 from sync.projection.dry_run import dry_run_study
 from sync.testing.table import MemoryTable
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, study_id

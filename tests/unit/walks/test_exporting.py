@@ -15,10 +15,11 @@ from sync.export import export, prepare
 from sync.operators.walks import Deed, begin_walk, control_walk
 from sync.protocol.walk_rows import WalkState, read_board, read_walk
 from sync.testing.export_files import MemoryExportFiles
-from sync.walks import exporting
+from sync.walks import export_manifests, exporting
 from sync.walks.export_buckets import keys_of
+from sync.walks.export_manifests import Manifests
 from sync.walks.export_parts import Parts, Position
-from sync.walks.exporting import Exporting, export_kind, fetch_manifest, new_export
+from sync.walks.exporting import Exporting, export_kind, fetch_manifest, folder_of, new_export
 from sync.walks.key_ranges import range_of
 from sync.walks.sharing import Worker, cut_walk, end_walks
 from tests.walking import finished
@@ -66,7 +67,7 @@ async def begun(w, out, **more):
 
 
 def lines(out, exported, run):
-    return sorted(line for file in exported.files for line in out.files[f"export-{run}/{file['name']}"].splitlines())
+    return sorted(line for file in exported.files for line in out.files[f"export-{run}/{file.name}"].splitlines())
 
 
 async def alone(w, folder):
@@ -85,7 +86,7 @@ async def test_the_parts_together_are_the_export_of_one_process(w, out, tmp_path
     assert lines(out, exported, row.run) == resources
     assert exported.resources == expected.resources == {"Endpoint": 1, "ImagingStudy": 9, "Patient": 3}
     assert {name: number for name, number in counts.items() if number} == {"studies": 9, **exported.resources}
-    named = {f"export-{row.run}/{file['name']}" for file in exported.files}
+    named = {f"export-{row.run}/{file.name}" for file in exported.files}
     assert set(out.files) == {*named, f"export-{row.run}/manifest.json"}
 
 
@@ -178,9 +179,10 @@ async def test_of_two_that_write_one_part_the_first_decides(w, out):
     [first] = [batch async for batch in kind.batches(row, piece, (), w.services)]
     name = f"export-{row.run}/part-000001.json"
     manifest = out.files[name]
-    work = exporting._Work(row=row, at=Position(), max_bytes=10**6, s=w.services, out=out, kept={})
+    manifests = Manifests(folder=folder_of(row), out=out, kept={})
+    work = exporting._Work(row=row, at=Position(), max_bytes=10**6, s=w.services, out=out, manifests=manifests)
     other = Parts(begin=1, end=2, of=1, buckets=piece.scope["buckets"])
-    assert (await work._write_part(1, other))["studies"] == first.counts["studies"] < 9
+    assert (await work._write_part(1, other)).studies == first.counts["studies"] < 9
     assert out.files[name] == manifest
 
 
@@ -188,7 +190,7 @@ async def test_files_keep_to_their_size(w, out):
     row, _ = await begun(w, out, max_bytes=1)
     await finished(row.name, kinds_of(w, out), w.services)
     exported = await fetch_manifest(row, out)
-    assert {file["count"] for file in exported.files} == {1}
+    assert {file.count for file in exported.files} == {1}
     assert len(exported.files) == 13
 
 
@@ -206,7 +208,7 @@ async def test_an_empty_ledger_gives_an_empty_export(out):
     w = MemoryWorld()
     row, _ = await begun(w, out)
     await finished(row.name, kinds_of(w, out), w.services)
-    assert (await fetch_manifest(row, out)).manifest()["files"] == []
+    assert (await fetch_manifest(row, out)).files == ()
 
 
 async def test_two_workers_share_it_and_one_that_stops_costs_nothing(w, out):
@@ -282,9 +284,22 @@ async def test_a_merge_reads_the_manifests_of_other_processes_once_and_those_of_
 
 
 async def test_a_process_keeps_only_so_many_manifests(w, out, monkeypatch):
-    monkeypatch.setattr(exporting, "MOST_KEPT", 2)
+    monkeypatch.setattr(export_manifests, "MOST_KEPT", 2)
     row, _ = await begun(w, out)
     kinds = kinds_of(w, out)
     await finished(row.name, kinds, w.services)
     assert (await fetch_manifest(row, out)).resources["ImagingStudy"] == 9
     assert len(next(iter(kinds.values())).kept) <= 2
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "dicom-fhir-sync export 1"}'])
+async def test_the_end_believes_no_manifest_that_is_not_as_it_was_written(w, out, content):
+    row, _, [*merges, end] = await written_parts(w, out)
+    own, other = (next(iter(kinds_of(w, out).values())) for _ in range(2))
+    for piece in merges:
+        assert [batch async for batch in own.batches(row, piece, (), w.services)]
+    out.files[f"export-{row.run}/part-000001.json"] = content
+    with pytest.raises(StoreUnavailable, match="as it was written") as refused:
+        assert [batch async for batch in other.batches(row, end, (), w.services)]
+    assert refused.value.code == "store.garbled"
+    assert await fetch_manifest(row, out) is None

@@ -1,0 +1,114 @@
+"""
+Manifests of an export: which files hold its resources, and how many. Their JSON is read and written here alone.
+
+    an export, one of its parts, one of its buckets  ->  a frozen value  ->  `json_of`  ->  a file
+
+Names in JSON, and their order, are part of the format: processes of different versions read each other's manifests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sync.errors import StoreUnavailable
+
+MANIFEST = "manifest.json"
+"""Name of the manifest of an export, by which it is complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NdjsonFile:
+    """A file with resources of one type, one per line."""
+
+    name: str
+    kind: Annotated[str, Field(alias="type")]
+    count: int
+    size: Annotated[int, Field(alias="bytes")]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an export, or a bucket of one, holds: nothing but what the ledger determines."""
+
+    format: Literal["dicom-fhir-sync export 1"] = "dicom-fhir-sync export 1"
+    files: tuple[NdjsonFile, ...] = ()
+    resources: Mapping[str, int] = field(default_factory=dict)
+    """Number of resources by type."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Studies that are not in the files, by reason: ``adopted`` (owned by another system), ``dead_lettered``."""
+
+
+class BucketRange(NamedTuple):
+    """Where a bucket is in a file, and the digest of its bytes."""
+
+    start: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFile:
+    """The file with what a part may have in common with others, bucket by bucket; empty buckets are left out."""
+
+    name: str
+    sha256: str
+    buckets: Mapping[int, BucketRange]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartManifest(Manifest):
+    """What a part holds: ``files`` of its own, and the one that it shares."""
+
+    studies: int
+    shared: SharedFile
+
+
+M = TypeVar("M", bound=Manifest)
+
+
+def joined(manifests: Iterable[Manifest]) -> Manifest:
+    """Return the manifest of several parts together; its files are in the order of their names. Pure."""
+    files, resources, left_out = list[NdjsonFile](), Counter[str](), Counter[str]()
+    for manifest in manifests:
+        files += manifest.files
+        resources.update(manifest.resources)
+        left_out.update(manifest.left_out)
+    return manifest_of(files, resources, left_out)
+
+
+def manifest_of(files: Iterable[NdjsonFile], resources: Mapping[str, int], left_out: Mapping[str, int]) -> Manifest:
+    """Return a manifest in the order that equal exports share: files by name, counts by what they count. Pure."""
+    by_name = tuple(sorted(files, key=lambda file: file.name))
+    return Manifest(files=by_name, resources=dict(sorted(resources.items())), left_out=dict(sorted(left_out.items())))
+
+
+_adapter: Any = cache(TypeAdapter)
+
+
+def json_of(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as JSON. Inverse of `read_manifest`."""
+    written: dict[str, Any] = _adapter(type(manifest)).dump_python(manifest, mode="json", by_alias=True)
+    return written
+
+
+def read_manifest(content: bytes, shape: type[M]) -> M:
+    """
+    Return the manifest in a file.
+
+    Raises
+    ------
+    StoreUnavailable
+        ``store.garbled``: the file does not hold one of this shape.
+    """
+    try:
+        manifest: M = _adapter(shape).validate_json(content)
+    except ValidationError:
+        raise StoreUnavailable("a manifest of the export is not as it was written", code="store.garbled") from None
+    return manifest
