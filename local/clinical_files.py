@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from insights.collect.manifest import Manifest, write_manifest
 from local.clinical_cases import Resource
 from local.clinical_imaging import imaging
 from local.clinical_world import AS_OF, Person, in_order, models, people, truth
@@ -68,5 +69,4 @@ def _write_fhir(folder: Path, resources: Sequence[Resource]) -> None:
         by_type[one["resourceType"]].append(json.dumps(one))
     for kind, lines in by_type.items():
         (folder / f"{kind}.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
-    time = {"transactionTime": f"{AS_OF.isoformat()}T23:59:59Z"}
-    (folder / "manifest.json").write_text(json.dumps(time) + "\n", "utf-8")
+    write_manifest(folder, Manifest.of_day(AS_OF))

@@ -192,8 +192,8 @@ def dummy(
     """
     from insights.cohort.examples import dummy as dummy_patients  # noqa: PLC0415 -- loaded when the command runs
     from insights.cohort.examples import write_ndjson  # noqa: PLC0415
-    from insights.cohort.results import write_json  # noqa: PLC0415
     from insights.cohort.run import prepare  # noqa: PLC0415
+    from insights.collect.manifest import Manifest, write_manifest  # noqa: PLC0415
     from insights.errors import CohortError  # noqa: PLC0415
 
     prepared = prepare(file)
@@ -201,7 +201,7 @@ def dummy(
         raise CohortError(f"{out} exists", code="cohort.out_exists", hint="Choose another name.")
     day = _day(prepared)
     written = write_ndjson(out, dummy_patients(prepared.definition, prepared.codes, day, per_branch=per_branch))
-    write_json(out / "manifest.json", {"transactionTime": f"{day.isoformat()}T23:59:59Z"})
+    write_manifest(out, Manifest.of_day(day))
     console().print(", ".join(f"{count} {kind}" for kind, count in written.items()) + f" in {out}")
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from insights.collect.manifest import MANIFEST, ListedFile, Manifest, read_manifest
 from insights.errors import CollectError, DataError
-
-MANIFEST = "manifest.json"
 
 _TYPED = re.compile(r"^([A-Z][A-Za-z]+)(?:[.\-_ ].*)?\.ndjson(?:\.gz)?$")
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
@@ -71,8 +69,8 @@ def read_folder(folder: Path) -> Input:
     manifest = _manifest(folder)
     _check_complete(folder, manifest)
     deletions = [*sorted(folder.glob("deleted/*.ndjson*")), *sorted(folder.glob("deleted*.ndjson*"))]
-    others = {folder / name for name in _names(manifest.get("error"))} | set(deletions)
-    deletions += [folder / name for name in _names(manifest.get("deleted")) if folder / name not in deletions]
+    others = {folder / name for name in _names(manifest.error)} | set(deletions)
+    deletions += [folder / name for name in _names(manifest.deleted) if folder / name not in deletions]
     exported = sorted(file for file in folder.glob("*.ndjson*") if file.name.endswith((".ndjson", ".ndjson.gz")))
     files = [file for file in exported if file not in others and file not in deletions]
     by_type: dict[str, list[Path]] = {}
@@ -83,56 +81,42 @@ def read_folder(folder: Path) -> Input:
     if not by_type and not deletions:
         raise CollectError(f"{folder} has no NDJSON files", code="collect.no_files")
     gone = frozenset(reference for file in deletions for reference in _deleted(file))
-    time = manifest.get("transactionTime")
     ordered = {kind: tuple(by_type[kind]) for kind in sorted(by_type)}
-    return Input(ordered, gone, time if isinstance(time, str) else None)
+    return Input(ordered, gone, manifest.time)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
-    if not file.exists():
-        return {}
     try:
-        manifest = json.loads(file.read_text("utf-8"))
-    except ValueError:
-        raise DataError(f"{file}: not JSON", code="data.malformed") from None
-    return manifest if isinstance(manifest, dict) else {}
+        return read_manifest(file.read_bytes()) if file.exists() else Manifest()
+    except ValueError as problem:
+        raise DataError(f"{file}: {problem}", code="data.malformed") from None
 
 
-def _names(listed: Any) -> list[str]:
-    """Return the names of the files that a part of the manifest lists."""
-    entries = listed if isinstance(listed, list) else []
-    urls = [entry.get("url") for entry in entries if isinstance(entry, dict)]
-    return [PurePosixPath(unquote(urlsplit(url).path)).name for url in urls if isinstance(url, str)]
+def _names(listed: Sequence[ListedFile] | None) -> list[str]:
+    return [file.name for file in listed or ()]
 
 
-def _check_complete(folder: Path, manifest: dict[str, Any]) -> None:
-    names = [*_names(manifest.get("output")), *_names(manifest.get("deleted"))]
+def _check_complete(folder: Path, manifest: Manifest) -> None:
+    names = [*_names(manifest.output), *_names(manifest.deleted)]
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         message = f"{folder / MANIFEST} names files that are not there: {len(missing)}, the first is {missing[0]}"
         raise CollectError(message, code="collect.incomplete", hint="Download them, or export again.")
     torn = [
         name
-        for name, size in _sizes(manifest)
+        for name, size in ((PurePosixPath(file.name).name, file.size) for file in manifest.files or ())
         if not (folder / name).exists() or (folder / name).stat().st_size != size
     ]
     if torn:
         message = f"{folder / torn[0]} is not as {MANIFEST} says"
         raise CollectError(message, code="collect.incomplete", hint="Download it again, or export again.")
-    failed = [name for name in _names(manifest.get("error")) if _has_errors(folder / name)]
+    failed = [name for name in _names(manifest.error) if _has_errors(folder / name)]
     if failed:
         message = f"the export reports errors, the first file is {folder / failed[0]}"
         raise CollectError(
             message, code="collect.incomplete", hint="Export again; a partial export gives wrong counts."
         )
-
-
-def _sizes(manifest: dict[str, Any]) -> list[tuple[str, int]]:
-    """Return names and sizes of the files of ``sync export``."""
-    listed = manifest.get("files")
-    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    return [(PurePosixPath(str(entry.get("name"))).name, int(entry.get("bytes") or 0)) for entry in entries]
 
 
 def _has_errors(file: Path) -> bool:

@@ -6,13 +6,14 @@ Source: FHIR Bulk Data Access 2.0, asynchronous request pattern.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from insights.collect.manifest import ListedFile, Manifest, read_manifest
 from insights.errors import CollectError
 from insights.fetch.progress import Progress
 from insights.fetch.service import FHIR_JSON, FHIR_NDJSON, FhirService
@@ -22,9 +23,9 @@ _PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
 
 
-async def export(service: FhirService, progress: Progress, folder: Path) -> dict[str, Any] | None:
+async def export(service: FhirService, progress: Progress, folder: Path) -> Manifest | None:
     """
-    Export into a folder and return the manifest in it; None if the service does not offer ``$export``.
+    Export into a folder and return its manifest; None if the service does not offer ``$export``.
 
     Raises
     ------
@@ -37,12 +38,17 @@ async def export(service: FhirService, progress: Progress, folder: Path) -> dict
         return None
     progress.save(folder)
     manifest = await _finished(service, progress, folder)
-    kept = {"transactionTime": manifest.get("transactionTime")}
-    for part in ("output", "deleted", "error"):
-        if part in manifest:
-            kept[part] = await _download(service, manifest, part, folder)
-    (folder / "manifest.json").write_text(json.dumps(kept, sort_keys=True), "utf-8")
-    return kept
+
+    async def kept(part: str, listed: Sequence[ListedFile] | None) -> tuple[ListedFile, ...] | None:
+        token = bool(manifest.requires_token)
+        return None if listed is None else await _download(service, listed, part, folder, token=token)
+
+    return Manifest(
+        time=manifest.time,
+        output=await kept("output", manifest.output),
+        deleted=await kept("deleted", manifest.deleted),
+        error=await kept("error", manifest.error),
+    )
 
 
 async def _kick_off(service: FhirService, progress: Progress) -> bool:
@@ -56,7 +62,7 @@ async def _kick_off(service: FhirService, progress: Progress) -> bool:
     return progress.status_url is not None
 
 
-async def _finished(service: FhirService, progress: Progress, folder: Path) -> dict[str, Any]:
+async def _finished(service: FhirService, progress: Progress, folder: Path) -> Manifest:
     path = service.below(progress.status_url or "")
     if path is None:
         raise CollectError("the export is said to be on another server", code="collect.foreign_link")
@@ -66,33 +72,27 @@ async def _finished(service: FhirService, progress: Progress, folder: Path) -> d
             await service.sleep(min(retry_after(answer.headers) or _PAUSE, _LONGEST_PAUSE))
             continue
         if answer.status_code == httpx.codes.OK:
-            try:
-                manifest = answer.json()
-            except ValueError:
-                manifest = None
-            if isinstance(manifest, dict):
-                return manifest
+            with suppress(ValueError):
+                return read_manifest(answer.content)
         progress.status_url = None  # the next run starts a new export
         progress.save(folder)
         raise CollectError(
-            f"the service gave the export up ({answer.status_code})",
+            f"the service gave the export up, or sent no manifest ({answer.status_code})",
             code="collect.export",
             hint="Repeat the command, or use --paging.",
         )
 
 
-async def _download(service: FhirService, manifest: dict[str, Any], part: str, folder: Path) -> list[dict[str, str]]:
+async def _download(
+    service: FhirService, listed: Sequence[ListedFile], part: str, folder: Path, *, token: bool
+) -> tuple[ListedFile, ...]:
     """Download the files of a part, and name them by type and number."""
-    listed = manifest[part] if isinstance(manifest[part], list) else []
-    token = bool(manifest.get("requiresAccessToken"))
     kept = []
-    for number, entry in enumerate(listed):
-        if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
-            raise CollectError(f"the manifest of the export has no addresses in {part}", code="collect.export")
-        kind = str(entry.get("type") or "Resource") if part == "output" else part
+    for number, file in enumerate(listed):
+        kind = (file.type or "Resource") if part == "output" else part
         if not kind.isalpha():
             raise CollectError("the manifest of the export has a wrong type", code="collect.export")
         name = f"{kind}.{number}.ndjson"
-        await service.download(entry["url"], folder / name, with_token=token)
-        kept.append({"type": kind, "url": name})
-    return kept
+        await service.download(file.url, folder / name, with_token=token)
+        kept.append(ListedFile(type=kind, url=name))
+    return tuple(kept)

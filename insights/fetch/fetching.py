@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from insights.collect import Input, read_folder
+from insights.collect.manifest import ListedFile, Manifest, write_manifest
 from insights.errors import CollectError
 from insights.fetch.export import export
 from insights.fetch.paging import list_ids, page_all
@@ -84,22 +85,20 @@ async def fetch(
     progress.save(folder)
     if manifest is None:
         await page_all(service, progress, folder, told)
-        manifest = {"transactionTime": progress.time}
+        manifest = Manifest(time=progress.time)
     deletions = "all"
     if since is not None:
         deletions = "deleted-files"
-        if "deleted" not in manifest:
+        if manifest.deleted is None:
             deletions = "listing"
-            manifest["deleted"] = await _listed(service, progress, known or {}, folder)
-        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-    else:
-        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+            manifest = replace(manifest, deleted=await _listed(service, progress, known or {}, folder))
+    write_manifest(folder, manifest)
     try:
         data = read_folder(folder)
     except CollectError as problem:
         if problem.code != "collect.no_files":
             raise
-        data = Input({}, time=str(manifest.get("transactionTime") or "") or None)
+        data = Input({}, time=manifest.time or None)
     return Fetched(data, progress.mode, deletions, tuple(sorted(set(wanted) - offered)))
 
 
@@ -144,7 +143,7 @@ def time_of(answer: httpx.Response) -> str:
 
 async def _listed(
     service: FhirService, progress: Progress, known: Mapping[str, frozenset[str]], folder: Path
-) -> list[dict[str, str]]:
+) -> tuple[ListedFile, ...]:
     """Find deleted resources by listing the ids of existing ones, and write them as an export does."""
     lines = []
     for kind in progress.types:
@@ -155,6 +154,6 @@ async def _listed(
             entries = [{"request": {"method": "DELETE", "url": f"{kind}/{identity}"}} for identity in gone]
             lines.append(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
     if not lines:
-        return []
+        return ()
     (folder / "deleted.0.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
-    return [{"type": "Bundle", "url": "deleted.0.ndjson"}]
+    return (ListedFile(type="Bundle", url="deleted.0.ndjson"),)

@@ -165,6 +165,22 @@ def test_a_torn_file_of_an_export_of_the_sync_is_refused(tmp_path):
     assert problem.value.code == "collect.incomplete"
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"output": [{"type": "Patient"}]}', '{"files": [{"bytes": "many"}]}'])
+def test_a_manifest_of_another_shape_is_refused(tmp_path, content):
+    source = write(tmp_path / "in", patient(1))
+    (source / "manifest.json").write_text(content, "utf-8")
+    with pytest.raises(DataError) as problem:
+        collect(tmp_path / "d", source)
+    assert problem.value.code == "data.malformed"
+
+
+def test_a_service_may_say_null_of_what_it_does_not_report(tmp_path):
+    source = write(tmp_path / "in", patient(1))
+    listed = {"transactionTime": None, "output": None, "deleted": None, "error": None, "requiresAccessToken": None}
+    (source / "manifest.json").write_text(json.dumps(listed), "utf-8")
+    assert collect(tmp_path / "d", source).changed == {"Patient": 1}
+
+
 def test_the_transaction_time_of_the_export_is_that_of_the_data(tmp_path):
     source = write(tmp_path / "in", patient(1))
     manifest = {"transactionTime": "2026-07-01T00:00:00Z", "output": [{"type": "Patient", "url": "x/Patient.ndjson"}]}

@@ -246,10 +246,16 @@ def test_an_export_on_another_server_is_not_followed(tmp_path):
     assert problem.value.code == "collect.foreign_link"
 
 
-def test_an_export_that_is_given_up_is_begun_anew(tmp_path):
+@pytest.mark.parametrize(
+    "answer",
+    [(404, ""), (200, ""), (200, "[]"), (200, '{"output": [{"type": "Patient"}]}'), (200, '{"output": {}}')],
+    ids=["gone", "empty", "no object", "no address", "no list"],
+)
+def test_an_export_that_is_given_up_is_begun_anew(tmp_path, answer):
     class GivenUp(Server):
         def job(self):
-            return httpx.Response(404 if not self.polls else 200)
+            status, text = answer
+            return httpx.Response(status, text=text)
 
     with pytest.raises(CollectError) as problem:
         run(GivenUp(*WORLD), tmp_path / "d")
