@@ -2,7 +2,7 @@
 import { Tags } from 'types.bicep'
 
 @export()
-@description('Thresholds that are not those of docs/settings.md, by setting.')
+@description('Thresholds that differ from those of docs/settings.md, by the name of the setting.')
 @sealed()
 type Thresholds = {
   access: int?
@@ -21,7 +21,7 @@ type Thresholds = {
   timer_failing_seconds: int?
 }
 
-@description('Part of the names of the rules, and named in their texts.')
+@description('Name of the environment, for the names and texts of the rules.')
 param environmentName string
 
 param location string
@@ -30,7 +30,7 @@ param insightsId string
 param actionGroupId string
 param thresholds Thresholds
 
-@description('When this was deployed. For an hour after it no alert is raised for a missing app or role.')
+@description('Time of the deployment. For an hour after it, no alert is raised for a missing app or role.')
 param deployedAt string
 
 var fresh = 'now() < datetime(${deployedAt}) + 1h'

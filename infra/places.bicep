@@ -23,7 +23,7 @@ func sourceOf(environment Environment, source SourceChoices, subscription string
   )
 
 @export()
-@description('The Health Data Services workspace; of no meaning with another FHIR server.')
+@description('The Health Data Services workspace; unused with another FHIR server.')
 func workspaceOf(environment Environment, fhir FhirChoices, subscription string, group string) Place =>
   placeOf(
     fhir.kind == 'existing' ? fhir.workspaceId : '',
@@ -48,7 +48,7 @@ func topicOf(source Place, existing string, given string?, prefix string, suffix
 }
 
 @export()
-@description('The private DNS zones that the choices need, by what they resolve.')
+@description('The private DNS zones that the choices need, by the service whose names they resolve.')
 func zonesOf(fhir FhirChoices, reach ReachChoices, running RunningChoices) string[] =>
   concat(
     ['blob', 'queue', 'table'],

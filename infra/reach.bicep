@@ -8,13 +8,13 @@ param reach ReachChoices
 param running RunningChoices
 param cloud Cloud
 
-@description('Suffix of the addresses of Health Data Services in this cloud.')
+@description('Suffix of Health Data Services addresses in this cloud.')
 param serviceRoot string
 
 param stateId string
 param accountId string
 
-@description('Whether the account of the DICOM files is made here.')
+@description('Whether the account of the DICOM files is created by this deployment.')
 param newAccount bool
 
 param workspaceId string

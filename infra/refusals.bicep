@@ -20,7 +20,7 @@ func missingOf(fhir FhirChoices, reach ReachChoices, running RunningChoices) str
   filter(zonesOf(fhir, reach, running), each => !contains(reach.zoneIds, each))
 
 @export()
-@description('A sentence for each choice that cannot be deployed; empty: all can.')
+@description('One sentence for each choice that cannot be deployed; empty if all can be.')
 func refusalsOf(
   environment Environment,
   source SourceChoices,

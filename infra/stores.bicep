@@ -10,20 +10,20 @@ param stateName string
 param accountName string
 param workspaceName string
 
-@description('Name of the topic for result events; empty: none is made.')
+@description('Name of the topic for result events; empty: no topic is created.')
 param resultsName string
 
-@description('Suffix of the addresses of Health Data Services in this cloud.')
+@description('Suffix of Health Data Services addresses in this cloud.')
 param serviceRoot string
 
 param loginEndpoint string
 
-@description('The function app\'s identity.')
+@description('Principal id of the function app\'s identity.')
 param principalId string
 
 param logsId string
 
-@description('Workspace of audit logs; empty: none are kept.')
+@description('Workspace of audit logs; empty: no audit logs are kept.')
 param auditId string
 
 var suffix = environment.suffix

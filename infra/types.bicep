@@ -9,7 +9,7 @@ type Tags = { *: string }
 type Settings = { *: string }
 
 @export()
-@description('Names to use instead of those by convention.')
+@description('Names to use instead of the conventional ones.')
 @sealed()
 type Names = {
   resourceGroup: string?
@@ -30,7 +30,7 @@ type Names = {
 }
 
 @export()
-@description('Resource ids of private DNS zones, by what they resolve.')
+@description('Resource ids of private DNS zones, by the service whose names they resolve.')
 @sealed()
 type ZoneIds = {
   blob: string?
@@ -44,7 +44,7 @@ type ZoneIds = {
 }
 
 @export()
-@description('One endpoint: the part of a resource that it leads to, and the zones that resolve it.')
+@description('One private endpoint: the part of the resource that it connects to, and the zones that resolve its name.')
 @sealed()
 type Endpoint = {
   @description('Group id of the resource, such as blob.')
@@ -55,7 +55,7 @@ type Endpoint = {
 }
 
 @export()
-@description('One role that an identity needs, for those who assign roles themselves.')
+@description('One role that an identity needs, for an administrator who assigns roles by hand.')
 type Role = {
   role: string
   id: string
@@ -64,7 +64,7 @@ type Role = {
 }
 
 @export()
-@description('A key of customers: its URL without version, and the identity that may use it.')
+@description('A customer-managed key: its URL without version, and the identity that may use it.')
 @sealed()
 type CustomerKey = {
   @description('Base URL of the key vault, such as https://vault.vault.azure.net.')
@@ -77,7 +77,7 @@ type CustomerKey = {
 }
 
 @export()
-@description('What a deployment has made, for those who look for what an earlier one has left.')
+@description('Resources of a deployment, by which scripts/leftovers recognises those that an earlier deployment left.')
 type Deployed = {
   suffix: string
   stateAccountId: string
@@ -90,23 +90,23 @@ type Deployed = {
   network: string
   operator: string
 
-  @description('Ids of the Log Analytics workspaces that take logs.')
+  @description('Ids of the Log Analytics workspaces that receive logs.')
   logs: string[]
 
   @description('Ids of the FHIR and DICOM services in the workspace.')
   services: string[]
 
-  @description('Ids of the private DNS zones that were made.')
+  @description('Ids of the private DNS zones that were created.')
   zones: string[]
 }
 
 @export()
-@description('What every part of a deployment is told: names, place, tags.')
+@description('Parameters of every part of a deployment: names, region, tags.')
 @sealed()
 type Environment = {
   name: string
 
-  @description('What makes names unique: the same for each deployment of an environment to a subscription and region.')
+  @description('Token that makes names unique; equal for each deployment of an environment to a subscription and region.')
   suffix: string
 
   location: string
@@ -119,10 +119,10 @@ type Environment = {
 }
 
 @export()
-@description('Where the DICOM files are.')
+@description('Location of the DICOM files.')
 @sealed()
 type SourceChoices = {
-  @description('Id of an existing account; empty: a new one is made.')
+  @description('Id of an existing account; empty: an account is created.')
   accountId: string
 
   containers: string[]
@@ -132,7 +132,7 @@ type SourceChoices = {
 }
 
 @export()
-@description('Where FHIR is, and the DICOM service if there is one.')
+@description('The FHIR service, and the DICOM service if there is one.')
 @sealed()
 type FhirChoices = {
   kind: 'new' | 'existing' | 'other'
@@ -147,7 +147,7 @@ type FhirChoices = {
 }
 
 @export()
-@description('Who reaches what is deployed.')
+@description('Network access to the deployed resources.')
 @sealed()
 type ReachChoices = {
   isPrivate: bool
@@ -166,7 +166,7 @@ type ReachChoices = {
 }
 
 @export()
-@description('How data is kept.')
+@description('Storage of data: copies, encryption, retention.')
 @sealed()
 type KeepingChoices = {
   redundancy: string
@@ -178,7 +178,7 @@ type KeepingChoices = {
 }
 
 @export()
-@description('Instances that are kept ready, by what they do.')
+@description('Instances kept ready, by the queue whose function they run.')
 @sealed()
 type AlwaysReady = {
   objects: int
@@ -187,7 +187,7 @@ type AlwaysReady = {
 }
 
 @export()
-@description('How the function app runs.')
+@description('Size and scale of the function app.')
 @sealed()
 type RunningChoices = {
   zoneRedundant: bool
@@ -200,7 +200,7 @@ type RunningChoices = {
 }
 
 @export()
-@description('Who watches, what is logged, and what it may cost.')
+@description('Alerts, logs and budget.')
 @sealed()
 type WatchingChoices = {
   emails: string[]
@@ -217,7 +217,7 @@ type WatchingChoices = {
 }
 
 @export()
-@description('A resource that is made here, or belongs to others.')
+@description('A resource that this deployment creates, or an existing one of another owner.')
 @sealed()
 type Place = {
   name: string

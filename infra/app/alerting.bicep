@@ -6,7 +6,7 @@ param tags Tags
 param actionGroupId string
 param stateAccountId string
 
-@description('Whether incidents of Azure itself in this subscription raise an alert.')
+@description('Whether incidents of Azure services in this subscription raise an alert.')
 param serviceHealth bool
 
 resource stateUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {

@@ -1,10 +1,10 @@
 // What this group may cost a month; a warning, not a limit.
 param name string
 
-@description('In the currency of the subscription.')
+@description('Monthly amount, in the currency of the subscription.')
 param amount int
 
-@description('First day of a month, such as 2026-12-01. Azure does not let it be changed later.')
+@description('First day of the month in which the budget begins, such as 2026-12-01. Azure refuses a later change.')
 param start string
 
 param actionGroupId string

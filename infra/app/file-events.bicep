@@ -3,7 +3,7 @@ param topicName string
 param stateAccountId string
 param containers string[]
 
-@description('Only names that end like this; empty: all.')
+@description('Suffix of the blob names that raise events; empty: all names.')
 param suffix string
 
 var objectsQueue = 'objects'

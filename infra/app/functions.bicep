@@ -12,7 +12,7 @@ param stateAccountName string
 @description('Suffix of storage accounts in this cloud.')
 param storageSuffix string
 
-@description('Where this cloud signs in, with a slash at the end.')
+@description('Sign-in address of this cloud, with a slash at the end.')
 param loginEndpoint string
 
 param isPublicCloud bool
@@ -25,13 +25,13 @@ param alwaysReady AlwaysReady
 
 param zoneRedundant bool
 
-@description('Subnet to join; empty: none.')
+@description('Id of the subnet that the app joins; empty: none.')
 param subnetId string
 
-@description('Whether the app\'s address is reached from the internet.')
+@description('Whether the app can be reached from the internet.')
 param isPublic bool
 
-@description('Ranges that alone reach a public address; empty: all.')
+@description('Address ranges that may reach a public address; empty: all.')
 param allowedIpRanges string[]
 
 @description('Whether App Service authentication is set up beside this module.')

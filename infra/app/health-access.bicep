@@ -7,10 +7,10 @@ param dicomServiceName string
 param principalId string
 param suffix string
 
-@description('Whether roles are assigned here.')
+@description('Whether this module assigns roles.')
 param assignRoles bool
 
-@description('Whether the role that lacks export, import and deletion of history is defined and given, instead of FHIR Data Writer.')
+@description('Whether to define and assign the custom role without export, import and deletion of history, instead of FHIR Data Writer.')
 param narrow bool
 
 var roles = loadJsonContent('../roles.json')

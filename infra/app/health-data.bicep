@@ -10,7 +10,7 @@ param tags Tags
 @description('Suffix of the services\' addresses in this cloud.')
 param serviceRoot string
 
-@description('Where this cloud signs in, with a slash at the end.')
+@description('Sign-in address of this cloud, with a slash at the end.')
 param loginEndpoint string
 
 param isPrivate bool
@@ -18,7 +18,7 @@ param customerKey CustomerKey?
 param lock bool
 param logsId string
 
-@description('Workspace of audit logs; empty: none are kept.')
+@description('Workspace of audit logs; empty: no audit logs are kept.')
 param auditId string
 
 var encryption = customerKey == null

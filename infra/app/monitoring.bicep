@@ -11,27 +11,27 @@ param tags Tags
 @description('Days.')
 param retention int
 
-@description('GB a day, after which the workspace takes no more until the next; -1: no limit.')
+@description('Maximum GB per day that the workspace accepts; -1: no limit.')
 param dailyCap int
 
 param alertEmails string[]
 
-@description('Workspace that takes logs and metrics; empty: one is made.')
+@description('Workspace for logs and metrics; empty: a workspace is created.')
 param existingLogsId string
 
-@description('Action group that alerts go to; empty: one is made.')
+@description('Action group that receives alerts; empty: a group is created.')
 param existingActionGroupId string
 
 @description('Whether audit logs are kept, which hold names of blobs and queries with identifiers of patients.')
 param auditLogs bool
 
-@description('Workspace that takes the audit logs; empty: one is made.')
+@description('Workspace for audit logs; empty: a workspace is created.')
 param existingAuditId string
 
 @description('Days.')
 param auditRetention int
 
-@description('The function app\'s identity, which may publish metrics.')
+@description('Principal id of the function app\'s identity, which may publish metrics.')
 param principalId string
 
 param assignRoles bool

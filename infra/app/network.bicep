@@ -6,7 +6,7 @@ param name string
 param location string
 param tags Tags
 
-@description('Address range, /22 or larger.')
+@description('Address range of the network, /22 or larger.')
 param addresses string
 
 resource appRules 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {

@@ -7,7 +7,7 @@ param subnetId string
 param location string
 param tags Tags
 
-@description('Whether the owner of the resource has to approve: it is in another subscription, where we have no role.')
+@description('Whether the owner of the resource has to approve the endpoint, because it is in a subscription where the deployment has no role.')
 param byApproval bool
 
 var name = last(split(resourceId, '/'))

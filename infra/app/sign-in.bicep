@@ -5,7 +5,7 @@ param appName string
 @description('Client id of the app registration. It trusts the identity of the function app, so there is no secret.')
 param clientId string
 
-@description('Where this cloud signs in, with a slash at the end.')
+@description('Sign-in address of this cloud, with a slash at the end.')
 param loginEndpoint string
 
 var openPaths = ['/api/health', '/api/dashboard/static/*']

@@ -5,10 +5,10 @@ param accountName string
 param containers string[]
 param principalId string
 
-@description('Whether roles are assigned here.')
+@description('Whether this module assigns roles.')
 param assignRoles bool
 
-@description('Whether the function app comes from outside any network, so that a firewall would shut it out.')
+@description('Whether the function app connects from outside any virtual network, so that a firewall would block it.')
 param fromOutside bool
 
 var roles = loadJsonContent('../roles.json')

@@ -7,10 +7,10 @@ param tags Tags
 param redundancy string
 param containers string[]
 
-@description('Days; 0: no change feed.')
+@description('Days to keep the change feed; 0: no change feed.')
 param changeFeedDays int
 
-@description('Days that deleted blobs and containers can be restored.')
+@description('Days for which deleted blobs and containers can be restored.')
 param deletedDays int
 
 param isPrivate bool
@@ -20,7 +20,7 @@ param customerKey CustomerKey?
 param lock bool
 param logsId string
 
-@description('Workspace of audit logs; empty: none are kept.')
+@description('Workspace of audit logs; empty: no audit logs are kept.')
 param auditId string
 
 resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {

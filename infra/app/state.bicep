@@ -8,30 +8,30 @@ param tags Tags
 param redundancy string
 param isPrivate bool
 
-@description('Whether the public endpoint is off altogether; otherwise it takes trusted services and the ranges below.')
+@description('Whether the public endpoint is off; otherwise it accepts trusted services and the ranges below.')
 param closed bool
 
 param allowedIpRanges string[]
 param infrastructureEncryption bool
 
-@description('Whether queues and tables are encrypted with a key of the account: chosen when the account is made.')
+@description('Whether queues and tables are encrypted with a key of the account. Applies only when the account is created.')
 param accountScopedKeys bool
 
 param customerKey CustomerKey?
 
-@description('Days that deleted blobs and containers can be restored.')
+@description('Days for which deleted blobs and containers can be restored.')
 param deletedDays int
 
-@description('The function app\'s identity.')
+@description('Principal id of the function app\'s identity.')
 param principalId string
 
-@description('Whether roles are assigned here.')
+@description('Whether this module assigns roles.')
 param assignRoles bool
 
 param lock bool
 param logsId string
 
-@description('Workspace of audit logs; empty: none are kept.')
+@description('Workspace of audit logs; empty: no audit logs are kept.')
 param auditId string
 
 var roles = loadJsonContent('../roles.json')

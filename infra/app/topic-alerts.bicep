@@ -1,7 +1,7 @@
 // What Event Grid could not deliver, or gave up. In the subscription of the topic: Azure Monitor wants metric alerts there.
 import { Tags } from '../types.bicep'
 
-@description('Part of the rules\' names, and named in their texts.')
+@description('Name of the environment, for the names and texts of the rules.')
 param environmentName string
 
 param suffix string
@@ -9,7 +9,7 @@ param tags Tags
 param actionGroupId string
 param topicId string
 
-@description('What the topic tells of, as in: events of DICOM files.')
+@description('Subject of the events, for the texts of the rules, such as: events of DICOM files.')
 param what string
 
 resource undelivered 'Microsoft.Insights/metricAlerts@2018-03-01' = {

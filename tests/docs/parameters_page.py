@@ -13,12 +13,12 @@ _TEXT = """\
 # Parameters of the templates
 
 Set one with `azd env set VARIABLE VALUE` before `azd up` or `azd provision`, or as a parameter of the deployment. Lists
-and objects are JSON, such as `["dicom", "archive"]`. A variable that is not set leaves the default; what has none, azd
-asks for. These commands need an Azure subscription.
+and objects are JSON, such as `["dicom", "archive"]`. An unset variable leaves the default; azd asks for parameters that
+have no default. These commands need an Azure subscription.
 
 This page is generated from [`infra/main.bicep`](../infra/main.bicep) by
-`.venv/bin/python -m tests.docs.parameters_page`. What each choice deploys is kept, evaluated, in
-`tests/infra/snapshots`.
+`.venv/bin/python -m tests.docs.parameters_page`. `tests/infra/snapshots` holds the evaluated deployment of each
+choice.
 """
 
 _PARAM = re.compile(r"((?:^@[^\n]*\n)+)^param (\w+) ([^=\n]+?)(?: = ([^\n]*))?$", re.MULTILINE)
@@ -46,7 +46,7 @@ def page() -> str:
 
 def _default(default: str, kind: str) -> str:
     if not default:
-        return "none: to be said"
+        return "required"
     shown = {"''": "empty", "{}": "empty", "[]": "empty"}.get(default, f"`{default}`")
     return "empty" if kind == "CustomerKey" else shown
 
@@ -61,8 +61,8 @@ def _meaning(decorators: str) -> str:
             f"`{value.strip()}`" if value.strip() != "''" else "empty" for value in allowed[1].split(",")
         )
         text += f" One of {values}."
-    if least or most:
-        text += f" From {least[1] if least else '…'} to {most[1] if most else '…'}."
+    if least:
+        text += f" From {least[1]} to {most[1]}." if most else f" At least {least[1]}."
     return text.replace("|", "\\|")
 
 
