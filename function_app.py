@@ -292,7 +292,7 @@ async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="timeline/{patient}", methods=["GET"])
 async def timeline(req: func.HttpRequest) -> func.HttpResponse:
-    """Serve one patient over time, if that is switched on, to people with the role."""
+    """Serve the timeline of one patient, if the setting is on, to users with the app role."""
     running = await _running()
     settings = running.services.settings
     if not settings.timeline:  # then nothing of insights is loaded
@@ -305,7 +305,7 @@ async def timeline(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="inbox", methods=["GET", "POST"])
 async def inbox(req: func.HttpRequest) -> func.HttpResponse:
-    """Serve a reader's inbox of outcomes, if that is switched on, to people with the role; marks come back by POST."""
+    """Serve a reader's inbox of outcomes and take marks, if the setting is on, to users with the app role."""
     running = await _running()
     settings = running.services.settings
     if not settings.inbox:  # then nothing of insights is loaded

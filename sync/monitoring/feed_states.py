@@ -21,9 +21,9 @@ from sync.protocol.row_values import RowValue
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedStand:
     """
-    Where a feed stands: of a DICOM service, times and the highest ``sequence``; of an Orthanc, ``since`` is a number.
+    Position of a feed: times and the highest ``sequence`` of a DICOM service; a number, ``since``, of an Orthanc.
 
-    None where it was not read yet, and where the feed has no such field.
+    A field is None before the feed is read, and if its kind of feed does not have the field.
     """
 
     until: Timestamp | None = None
@@ -37,12 +37,12 @@ STAND: RowValue[FeedStand] = RowValue(FeedStand)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
-    """How far a change feed was read: when it last moved or was at its end, where it stands, and what keeps it."""
+    """State of a change feed: when it last moved or was at its end, its position, and the problem that stops it."""
 
     read_at: Timestamp | None
     position: FeedStand = field(default_factory=FeedStand)
     problem: FeedProblem = field(default_factory=FeedProblem)
-    """Where there is something; in JSON beside ``position``."""
+    """Empty if the last run had none; in JSON, its fields stand beside ``position``."""
 
     @classmethod
     def of(cls, row: Cursor) -> FeedState:

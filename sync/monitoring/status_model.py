@@ -33,10 +33,9 @@ class Health:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDrift:
     """
-    Drift of one kind that checks found and no later check found repaired.
+    Open drift: differences that a check reported and no later check has seen repaired, by kind.
 
-    ``last_round`` tells when the last comparison of everything began and ended, and over how many studies; None when
-    there was none yet.
+    ``last_round`` is the last complete comparison; None before the first one.
     """
 
     open: int
@@ -46,7 +45,7 @@ class OpenDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """Seconds that the oldest dirty study and the oldest message of each queue wait, and since each feed was read."""
+    """Lag in seconds: age of the oldest dirty study and of each queue's oldest message; time since a feed was read."""
 
     oldest_study: float
     queues: Mapping[str, float]
@@ -83,10 +82,10 @@ class ActiveAlert:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceProblem:
     """
-    A service that fails now: which, how, since when, and what to do.
+    A service that fails now: its name and address, the error, since when, and the remedy.
 
-    ``address`` is as it is set, empty when the settings do not tell which of several it is. ``since`` is the start of
-    the minute of its first failure, as far back as `RECENT` minutes and active alerts reach.
+    ``address`` is the configured one, empty if several are configured and the failing one is unknown. ``since`` is the
+    start of the minute of its first failure, as far back as `RECENT` minutes and active alerts reach.
     """
 
     service: str
@@ -103,7 +102,7 @@ class ServiceProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PausedProjection:
-    """The pause of projection: since when, by whom, and why."""
+    """The pause of projection: its start, its author and its reason."""
 
     since: Timestamp
     who: str
@@ -113,9 +112,9 @@ class PausedProjection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkStatus:
     """
-    A backfill that runs or is paused, over all its workers.
+    A walk (replay, backfill, comparison or export) that runs or is paused, with the progress of all its workers.
 
-    ``share`` is between 0 and 1; it and ``seconds_left`` are None while the whole is unknown.
+    ``share`` is between 0 and 1; ``share`` and ``seconds_left`` are None while the size of the walk is unknown.
     """
 
     id: str
@@ -136,12 +135,12 @@ class WalkStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """
-    Whether everything that arrived is in FHIR, what is outstanding, and at what rate.
+    Status of the sync: the verdict with its reasons, the outstanding work, counts, alerts, feeds and walks.
 
-    ``idle``: nothing is dirty and nothing queued but calls for workers. ``queued``: messages of all our queues,
-    invisible ones included. ``synced_studies`` and ``synced_instances``: in FHIR now. ``held_removals``: past the
-    ceiling, for an operator.
-    ``counted_at`` is None when all counts are exact, as they are up to a thousand rows of a table.
+    ``idle``: no study is dirty, and the queues hold no message but calls for workers. ``queued``: messages of all our
+    queues, invisible ones included. ``synced_studies`` and ``synced_instances``: number in FHIR now.
+    ``held_removals``: removals beyond the ceiling that wait for an operator. ``counted_at``: time of the counts; None
+    if all counts are exact, as they are up to a thousand rows of a table.
     """
 
     idle: bool

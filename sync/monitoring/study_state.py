@@ -48,7 +48,7 @@ class StudyInFhir:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingGroup:
-    """Findings of one code: how many, and what was done with each attribute, by DICOM keyword."""
+    """Findings of one code: their number, and the actions taken for each attribute, by DICOM keyword."""
 
     count: int
     attributes: Mapping[str, Sequence[str]]
@@ -64,7 +64,7 @@ class FindingCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """Since when the study is outstanding, and when it is due."""
+    """Times of a dirty study: when it was first and last marked, when it is due, and since when attempts fail."""
 
     first: Timestamp
     last: Timestamp
@@ -80,7 +80,7 @@ class Marks:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyState:
     """
-    All that is known of a study. All but the UID that was asked for is free of patient data.
+    State of one study. Holds no patient data but the UID that the caller sent.
 
     ``state`` is *dirty* (waits to be written, or is being written), *dead_lettered* (see ``dead_letter``), *synced*, or
     *removed* (its last instance is gone).

@@ -92,7 +92,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStudy:
-    """One line of a list; what a list does not know is empty."""
+    """One study of a list; fields that this list does not provide are empty or None."""
 
     study: str
     partition: str = ""
@@ -109,7 +109,7 @@ class ListedStudy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A page of a list. ``total`` is None where it is not known; ``token`` asks for the next page, empty: the last."""
+    """A page of a list; ``total`` is None if unknown, ``token`` requests the next page and is empty on the last."""
 
     studies: Sequence[ListedStudy]
     total: int | None = None

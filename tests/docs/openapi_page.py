@@ -97,14 +97,16 @@ _FILTERS = {
     "q": {**_TEXT, "description": "Study Instance UID or accession number."},
     "sort": {"type": "string", "enum": ["changed", "started"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": 200},
-    "token": {**_TEXT, "description": "From the page before."},
+    "token": {**_TEXT, "description": "Token that the previous page returned."},
 }
 
 QUERIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "studies": _FILTERS,
     "study": {"partition": _TEXT},
     "dead_letters": {"code": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 500}, "token": _TEXT},
-    "dead_letter": {"secrets": {**_FLAG, "description": "Names behind it; operators only, recorded."}},
+    "dead_letter": {
+        "secrets": {**_FLAG, "description": "Also object name, study or message; operators only, audited."}
+    },
     "dashboard": {},
 }
 """Parameters of the query, by function."""
@@ -164,7 +166,7 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
 
 _OTHER = {"metrics": "text/plain", "dashboard_file": "text/css"}
 _ACTS = ("retry_dead_letters", "discard_dead_letters", "decide_removals", "replay", "backfill", "change_walk")
-_SHOWN_ERRORS = {"400": "Not understood", "403": "The caller may not do that", "404": "Not found"}
+_SHOWN_ERRORS = {"400": "The request is malformed", "403": "The caller is not allowed to do this", "404": "Not found"}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -177,7 +179,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         | ({"description": schema["description"]} if "description" in schema else {})
         for name, schema in QUERIES.get(route.name, {}).items()
     ]
-    header = {"name": OPERATOR_HEADER, "in": "header", "schema": _TEXT, "description": "Who acts, with a function key."}
+    header = {"name": OPERATOR_HEADER, "in": "header", "schema": _TEXT, "description": "Name of the operator to audit."}
     return [*in_path, *in_query, *([header] if route.name in _ACTS else [])]
 
 
@@ -191,7 +193,7 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
     shown = _SHOWN_ERRORS if route.name in {*BODIES, *QUERIES, "dead_letter"} else {}
     answers: dict[str, Any] = {success: {"description": route.text, "content": content}}
     if route.name == "replay":
-        answers["200"] = {"description": "The dry run of one study.", "content": content}
+        answers["200"] = {"description": "Return the dry run of one study.", "content": content}
     if route.name in ANSWERS:
         answers |= {code: {"description": text, "content": failure} for code, text in shown.items()}
         answers["503"] = {"description": "Storage or FHIR does not answer; ask again.", "content": failure}
