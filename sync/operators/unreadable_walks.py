@@ -6,15 +6,15 @@ The command line, ``GET walks`` and the page of jobs show them; all three end a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync.errors import RequestRefused
 from sync.operators.audit import record_action
-from sync.operators.walks import Deed, as_json, control_walk, named_walk
+from sync.operators.walks import Deed, as_json, control_walk, walk_with_id
 from sync.ports import Control
 from sync.protocol.unreadable_walks import UnreadableWalk
 from sync.protocol.walk_rows import Board, WalkProgress, WalkState, read_board, remove_leftovers
-from sync.protocol.walk_states import delete_unreadable_slices, empty_unreadable
+from sync.protocol.walk_states import delete_unreadable_slices, end_unreadable, ended_unreadable
 
 UNREADABLE = "unreadable"
 """State of such a walk, as operators see it."""
@@ -46,7 +46,7 @@ class Controlled:
         """State of the walk as operators see it."""
         if not isinstance(self.walk, UnreadableWalk):
             return self.walk.row.state.value
-        return WalkState.CANCELLED.value if self.changed else UNREADABLE
+        return WalkState.CANCELLED.value if self.walk.ended else UNREADABLE
 
     def as_json(self) -> dict[str, object]:
         """Return the walk as operators see it."""
@@ -59,7 +59,7 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
     """
     Pause, resume or cancel the walk with this id. Idempotent.
 
-    An unreadable walk can only be cancelled: its row is emptied and its slices are deleted.
+    An unreadable walk can only be cancelled: its row is emptied, but for which walk it was, and its slices are deleted.
 
     Raises
     ------
@@ -68,20 +68,34 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
     """
     board = await read_board(s)
     unreadable = next((walk for walk in unreadable_on(board) if walk.run == walk_id), None)
-    if unreadable is None:
-        row = named_walk(walk_id, board)
-        changed = await control_walk(row.name, deed, s, who=who)
-        latest = await read_board(s)
-        return Controlled(changed=changed, walk=latest.progress(latest.walks.get(row.name, row), s.clock.now()))
+    if unreadable is not None:
+        return await _control_unreadable(unreadable, deed, s, who=who)
+    row = walk_with_id(walk_id, board)
+    ended = await ended_unreadable(walk_id, s) if row is None else None
+    if ended is not None:
+        await record_action(deed.action, s, who=who, subject=ended.name)
+        return Controlled(changed=False, walk=ended)
+    if row is None:
+        raise RequestRefused(
+            "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all walks."
+        )
+    changed = await control_walk(row.name, deed, s, who=who)
+    latest = await read_board(s)
+    return Controlled(changed=changed, walk=latest.progress(latest.walks.get(row.name, row), s.clock.now()))
+
+
+async def _control_unreadable(walk: UnreadableWalk, deed: Deed, s: Control, *, who: str) -> Controlled:
     if deed is not Deed.CANCEL:
         raise RequestRefused("this version does not understand the walk", code="store.unreadable", hint=REMEDY)
-    await record_action(deed.action, s, who=who, subject=unreadable.name)
+    await record_action(deed.action, s, who=who, subject=walk.name)
     # The walk's row before its slices: a crash in between leaves slices without a walk, which are listed and cancelled
     # too.
-    changed = unreadable.is_slice or await empty_unreadable(unreadable.name, s)
+    changed = walk.is_slice or await end_unreadable(walk, s)
     board = await read_board(s)
     await remove_leftovers(board, s)
-    await delete_unreadable_slices(board, unreadable.run, s)
+    await delete_unreadable_slices(board, walk.run, s)
     if changed:
-        s.telemetry.event("walk.changed", walk=unreadable.run, deed=deed.value)
-    return Controlled(changed=changed, walk=unreadable)
+        s.telemetry.event("walk.changed", walk=walk.run, deed=deed.value)
+    # Another operator may have cancelled it meanwhile.
+    ended = changed or await ended_unreadable(walk.run, s) is not None
+    return Controlled(changed=changed, walk=replace(walk, ended=ended))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sync.errors import RequestRefused, SyncError
+from sync.errors import SyncError
 from sync.model import Cursor, Json, Stored
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import CallWorkers, Control, Jobs
@@ -173,21 +173,9 @@ def as_json(progress: WalkProgress) -> dict[str, object]:
     }
 
 
-def named_walk(walk_id: str, board: Board) -> WalkRow:
-    """
-    Return the walk with this id as operators see it. Pure.
-
-    Raises
-    ------
-    RequestRefused
-        There is no such walk.
-    """
-    for row in board.walks.values():
-        if row.id == walk_id:
-            return row
-    raise RequestRefused(
-        "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all walks."
-    )
+def walk_with_id(walk_id: str, board: Board) -> WalkRow | None:
+    """Return the walk with this id as operators see it; None when there is none. Pure."""
+    return next((row for row in board.walks.values() if row.id == walk_id), None)
 
 
 async def read_progress(name: str, s: Jobs) -> WalkProgress:

@@ -21,16 +21,28 @@ class _Run:
     run: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    ended_run: str = ""
+    detail: str = ""
+
+
 _RUN: RowValue[_Run] = RowValue(_Run)
+_ENDED: RowValue[_Ended] = RowValue(_Ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableWalk:
-    """A row of a walk in a form that this version does not know: the names of the row and of its run."""
+    """
+    A row of a walk in a form that this version does not know: the names of the row and of its run.
+
+    A cancel ``ended`` it: then the row keeps nothing but which walk it was.
+    """
 
     name: str
     run: str
     problem: UnreadableRow
+    ended: bool = False
 
     @classmethod
     def of(cls, cursor: Cursor, problem: UnreadableRow) -> UnreadableWalk:
@@ -40,6 +52,19 @@ class UnreadableWalk:
         else:
             run = _RUN.read_or(_Run(), cursor.position, row=cursor.name).run
         return cls(name=cursor.name, run=run or digest(cursor.name, length=12), problem=problem)
+
+    @classmethod
+    def ended_in(cls, cursor: Cursor) -> UnreadableWalk | None:
+        """Return the walk that a cancel ended in this row; None where it ended none."""
+        was = _ENDED.read_or(_Ended(), cursor.position, row=cursor.name)
+        if not was.ended_run:
+            return None
+        return cls(name=cursor.name, run=was.ended_run, problem=UnreadableRow(was.detail), ended=True)
+
+    @property
+    def row_when_ended(self) -> Cursor:
+        """The walk's row after a cancel; a walk that begins later writes the same row."""
+        return Cursor(name=self.name, position=_ENDED.write(_Ended(ended_run=self.run, detail=self.problem.detail)))
 
     @property
     def is_slice(self) -> bool:

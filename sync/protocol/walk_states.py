@@ -15,6 +15,7 @@ from functools import partial
 from sync.model import Cursor
 from sync.ports import Jobs
 from sync.protocol.optimistic import retry_on_conflict
+from sync.protocol.unreadable_walks import UnreadableWalk
 from sync.protocol.walk_rows import Board, Slice, WalkRow, WalkState, read_board, write_walk
 
 
@@ -48,12 +49,12 @@ def _brought(row: WalkRow, state: WalkState, board: Board, now: datetime) -> Wal
     return replace(row, state=state, counts=board.progress(row, now).counts)
 
 
-async def empty_unreadable(name: str, s: Jobs) -> bool:
+async def end_unreadable(walk: UnreadableWalk, s: Jobs) -> bool:
     """
     Empty a walk's row that this version does not understand; return whether it was such a row. Idempotent.
 
-    The write is under the row's ETag, so that a process of the version that wrote it loses the lease. The row is not
-    deleted, because a walk that begins meanwhile writes the same row.
+    What stays in the row is which walk it was. The write is under the row's ETag, so that a process of the version that
+    wrote it loses the lease. The row is not deleted, because a walk that begins meanwhile writes the same row.
 
     Raises
     ------
@@ -61,14 +62,23 @@ async def empty_unreadable(name: str, s: Jobs) -> bool:
         Other writers kept coming first.
     """
 
-    async def empty() -> bool:
-        stored = await s.cursors.read(name)
+    async def end() -> bool:
+        stored = await s.cursors.read(walk.name)
         if stored is None or not _is_unreadable(stored.value):
             return False
-        await s.cursors.write(Cursor(name=name, advanced_at=s.clock.now()), stored.etag)
+        await s.cursors.write(replace(walk.row_when_ended, advanced_at=s.clock.now()), stored.etag)
         return True
 
-    return await retry_on_conflict(empty, subject="a walk")
+    return await retry_on_conflict(end, subject="a walk")
+
+
+async def ended_unreadable(run: str, s: Jobs) -> UnreadableWalk | None:
+    """Return the walk of that run that `end_unreadable` ended, as long as none has begun in its row since."""
+    async for cursor in s.cursors.all():
+        walk = UnreadableWalk.ended_in(cursor)
+        if walk is not None and walk.run == run:
+            return walk
+    return None
 
 
 def _is_unreadable(cursor: Cursor) -> bool:

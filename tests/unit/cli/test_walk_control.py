@@ -146,4 +146,6 @@ def test_a_walk_of_another_version_is_listed_with_what_to_do_and_cancelled(world
     assert (refused.exit_code, "does not understand" in refused.output) == (2, True)
     told = typed("cancel", run)
     assert (told.exit_code, told.output.split()[:2]) == (0, [run, "cancelled"])
+    again = typed("cancel", run)
+    assert (again.exit_code, again.output) == (0, told.output)
     assert listed() == []

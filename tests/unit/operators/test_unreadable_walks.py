@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from sync.errors import RequestRefused, StoreConflict
-from sync.model import Cursor
 from sync.operators.unreadable_walks import control_named, unreadable_on
 from sync.operators.walks import Deed, begin_walk
 from sync.protocol.leases import take
 from sync.protocol.walk_rows import read_board, read_walk
+from sync.protocol.walk_states import end_unreadable
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
 from sync.walks.sharing import cut_walk
 from tests.walking import EVERYTHING, finished, list_walks
@@ -44,7 +44,8 @@ async def spoilt(w, name, **fields):
 
 
 async def names(w):
-    return {cursor.name async for cursor in w.services.cursors.all() if cursor.position}
+    """Return the names of rows of walks and slices."""
+    return {cursor.name async for cursor in w.services.cursors.all() if "run" in cursor.position}
 
 
 async def test_it_is_listed_by_its_run_and_cancelled_with_its_slices(w):
@@ -78,12 +79,40 @@ async def test_a_run_that_is_no_text_has_an_id_of_its_own(w):
 async def test_slices_that_a_crash_left_without_their_walk_are_cancelled_too(w):
     run = await spoilt(w, NAME, state="resting")
     await spoilt(w, f"slice {run} 00000", scope="all")
-    stored = await w.services.cursors.read(NAME)
-    await w.services.cursors.write(Cursor(name=NAME), stored.etag)  # the first write of a cancel that died then
+    [walk] = unreadable_on(await read_board(w.services))
+    assert await end_unreadable(walk, w.services)  # the first write of a cancel that died then
     [walk] = unreadable_on(await read_board(w.services))
     assert (walk.run, walk.is_slice) == (run, True)
     assert (await control_named(run, Deed.CANCEL, w.services, who="eve")).changed
     assert not any(run in name for name in await names(w))
+    assert (await control_named(run, Deed.CANCEL, w.services, who="eve")).state == "cancelled"
+
+
+@pytest.mark.parametrize("deed", Deed)
+async def test_one_that_is_cancelled_already_is_said_to_be_until_another_begins(w, deed):
+    run = await spoilt(w, NAME, state="resting")
+    first = await control_named(run, Deed.CANCEL, w.services, who="eve")
+    again = await control_named(run, deed, w.services, who="bob")
+    assert (again.changed, again.state, again.as_json()) == (False, "cancelled", first.as_json())
+    assert ("bob", deed.action.value) in {(entry.who, entry.action) for entry in await w.services.audit.newest(9)}
+    await begin_walk(new_backfill(EVERYTHING), w.services, who="ada")
+    with pytest.raises(RequestRefused, match="no such walk"):
+        await control_named(run, deed, w.services, who="eve")
+
+
+async def test_of_two_who_cancel_at_once_both_hear_that_it_is_cancelled(w, monkeypatch):
+    run = await spoilt(w, NAME, state="resting")
+    cancel = control_named(run, Deed.CANCEL, w.services, who="bob")
+    write = w.services.audit.add
+
+    async def meanwhile(entry):
+        monkeypatch.undo()
+        assert (await cancel).changed
+        await write(entry)
+
+    monkeypatch.setattr(type(w.services.audit), "add", lambda _, entry: meanwhile(entry))
+    done = await control_named(run, Deed.CANCEL, w.services, who="eve")
+    assert (done.changed, done.state) == (False, "cancelled")
 
 
 @pytest.mark.parametrize("deed", [Deed.PAUSE, Deed.RESUME])
