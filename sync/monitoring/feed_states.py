@@ -7,7 +7,6 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +52,9 @@ class FeedState:
             return cls(read_at=row.advanced_at, problem=FeedProblem(error=refusal.code, hint=refusal.hint))
         return cls(read_at=row.advanced_at, position=stand, problem=problem)
 
-
-def flat(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a `FeedState` as JSON of the status: the problem beside the position, without empty fields."""
-    position = {name: value for name, value in state["position"].items() if value is not None}
-    problem = {name: value for name, value in state["problem"].items() if value}
-    return {"read_at": state["read_at"], "position": position, **problem}
+    def as_json(self) -> dict[str, Any]:
+        """Return the state as the status tells it: the problem beside the position, without empty fields."""
+        position = {name: value for name, value in STAND.write(self.position).items() if value is not None}
+        problem = {name: value for name, value in PROBLEM.write(self.problem).items() if value}
+        read_at = self.read_at.isoformat() if self.read_at is not None else None
+        return {"read_at": read_at, "position": position, **problem}

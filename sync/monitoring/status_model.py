@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from sync.model import LastRound
 from sync.model.timestamps import Timestamp
-from sync.monitoring.feed_states import FeedState, flat
+from sync.monitoring.feed_states import FeedState
 
 RECENT = 5
 """Minutes over which throughput and latency are reported."""
@@ -171,4 +171,4 @@ _JSON = TypeAdapter(Status)
 def as_json(status: Status) -> dict[str, Any]:
     """Return the status as ``GET api/status`` and ``status --json`` tell it."""
     body: dict[str, Any] = _JSON.dump_python(status, mode="json")
-    return {**body, "feeds": {name: flat(state) for name, state in body["feeds"].items()}}
+    return {**body, "feeds": {name: state.as_json() for name, state in status.feeds.items()}}
