@@ -6,10 +6,10 @@ import enum
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from pydantic import TypeAdapter
 
@@ -154,12 +154,13 @@ class Tally:
     token: str | None = None
     """Where the next page begins; None at the end of the table."""
 
-    def __add__(self, following: Tally) -> Tally:
+    def __add__(self, following: Tally) -> Self:
         """Add the next page, whose token counts."""
         groups = dict(self.groups)
         for code, group in following.groups.items():
             groups[code] = groups[code] + group if code in groups else group
-        return Tally(
+        return replace(
+            self,
             counts=Counter(self.counts) + Counter(following.counts),
             oldest=min(filter(None, (self.oldest, following.oldest)), default=None),
             groups=groups,

@@ -6,7 +6,7 @@ Counts of tables in their cursors: the last complete count, and the progress of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sync.model import Cursor
 from sync.model.circles import Passed
@@ -26,15 +26,7 @@ class CountedPages(Tally):
 
     def on(self, page: Tally) -> CountedPages:
         """Add the next page."""
-        tally = self + page
-        return CountedPages(
-            counts=tally.counts,
-            oldest=tally.oldest,
-            groups=tally.groups,
-            token=tally.token,
-            pages=self.pages + 1,
-            passed=self.passed.then(page.token),
-        )
+        return replace(self + page, pages=self.pages + 1, passed=self.passed.then(page.token))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
