@@ -94,7 +94,8 @@ async def ingest(change: Change, s: Ingest, *, redelivered: bool = False) -> Ing
             etag = await (s.locators.replace(claim, stored.etag) if stored else s.locators.insert(claim))
             await _write_rows(claim, inspection, s)
             await mark_dirty(studies_of(claim), s, arrived=change.happened)
-            await record_rejection(inspection, claim, before, s, clear=thorough or claim.has_dead_letter)
+            unnoted = thorough and not change.no_dead_letter
+            await record_rejection(inspection, claim, before, s, clear=unnoted or claim.has_dead_letter)
             settled = replace(claim, settled=True, has_dead_letter=inspection.problem is not None)
             # Settled last, under the claim's ETag: after a crash or a later claim the object is read again.
             await s.locators.replace(settled, etag)

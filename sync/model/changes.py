@@ -33,6 +33,9 @@ class Change:
     ``likely_new`` says that the object probably has no row yet, so it is claimed without a read. If it has one, the
     claim conflicts and the row is read: a wrong guess costs a request or two and never changes the result.
 
+    ``no_dead_letter`` says that the object had no dead letter when the change was read, so that none of an attempt that
+    died half-way is left to be cleared. It holds for one attempt, which may itself leave one.
+
     ``happened`` is the time that the event states. It serves only to estimate how quickly objects arrive.
 
     When a folder was removed, ``object`` is that folder, without a slash at its end, and ``moved_to`` the folder that
@@ -48,6 +51,7 @@ class Change:
     inspection: Inspection | None = None
     again: bool = False
     likely_new: bool = False
+    no_dead_letter: bool = field(default=False, compare=False)
     postponements: int = 0
     failing_since: datetime | None = None
     moved_to: ObjectRef | None = None

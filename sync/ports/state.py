@@ -281,6 +281,10 @@ class DeadLetters(Protocol):
         """Return the row, or None."""
         ...
 
+    async def subjects(self, kind: SubjectKind, most: int) -> frozenset[str] | None:
+        """Return the subjects of a kind's dead letters, in few requests; None when there are more than ``most``."""
+        ...
+
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag, because it may have failed again."""
         ...

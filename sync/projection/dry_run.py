@@ -245,6 +245,9 @@ class _NoDeadLetters(DeadLetters):
     async def read(self, kind: SubjectKind, subject: str) -> Stored[DeadLetter] | None:  # noqa: ARG002 - a port's
         return None
 
+    async def subjects(self, kind: SubjectKind, most: int) -> frozenset[str]:  # noqa: ARG002 - a port's
+        return frozenset()
+
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         pass
 

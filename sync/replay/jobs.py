@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sync.delivery.handlers import dead_letter_delivery, handle_change
-from sync.errors import BadReplay, PermanentError, UnreadableRow
-from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, Stored, StudyRef
+from sync.errors import BadReplay, PermanentError, StoreUnavailable, UnreadableRow
+from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, Stored, StudyRef, SubjectKind
 from sync.operators.audit import OperatorAction
 from sync.operators.walks import NewWalk, as_json, begin_walk
-from sync.ports import Control, Deliver, Jobs, ReadFeeds
+from sync.ports import Control, DeadLetters, Deliver, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
-from sync.protocol.known_rows import locators_of, stored_locators_of
+from sync.protocol.known_rows import ROWS_AN_OBJECT, locators_of, stored_locators_of
 from sync.protocol.rows_at_hand import RowsAtHand
 from sync.protocol.walk_rows import Board, Slice, WalkProgress, WalkRow
 from sync.replay.parts import STUDY, began_at, route_of
@@ -86,6 +86,26 @@ async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
     raise BadReplay("study: none of this UID is known", code=UNKNOWN_STUDY, hint=hint)
 
 
+@dataclass
+class _Known:
+    """
+    What a process knows of a run.
+
+    Parameters
+    ----------
+    marked
+        Studies that it has marked: the objects of a study may be in several slices.
+    rows
+        Rows read for a batch whose objects are all inspected again by this process.
+    without_dead_letter
+        Objects of such a batch that had no dead letter when it was read. Each is used once, for one attempt.
+    """
+
+    marked: set[StudyRef] = field(default_factory=set)
+    rows: dict[ObjectKey, Stored[Locator]] = field(default_factory=dict)
+    without_dead_letter: set[ObjectKey] = field(default_factory=set)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replay:
     """
@@ -96,10 +116,7 @@ class Replay:
     """
 
     source: Source
-    marked: ByRun[set[StudyRef]] = field(default_factory=lambda: ByRun(set))
-    """Studies that this process has marked: the objects of a study may be in several slices."""
-    rows: ByRun[dict[ObjectKey, Stored[Locator]]] = field(default_factory=lambda: ByRun(dict))
-    """Rows read for a batch whose objects are all inspected again by this process."""
+    known: ByRun[_Known] = field(default_factory=lambda: ByRun(_Known))
 
     def cuts(self, row: WalkRow) -> AsyncIterator[Cut]:
         """Cut the source."""
@@ -117,18 +134,11 @@ class Replay:
             await mark_bypassing_cache(request.study, s)
         async for batch in self.source.of_run(row.run).batches(request, piece, after, s):
             if _rereads(request):
-                await self._read_rows(batch, self.rows.of(row.run), s)
+                known = self.known.of(row.run)
+                await asyncio.gather(_read_rows(batch, known.rows, s), _read_dead_letters(batch, known, s.dead_letters))
                 yield batch
             else:
-                yield await self._without_known(batch, self.marked.of(row.run), s)
-
-    async def _read_rows(self, batch: Batch, rows: dict[ObjectKey, Stored[Locator]], s: ReadFeeds) -> None:
-        """Read the rows of a batch together. An entry that brings its inspection is compared with the row as it is."""
-        keys = {change.object.key for change in batch.changes if change.inspection is None}
-        if len(rows) + len(keys) > REMEMBERED:
-            rows.clear()  # left by slices that were interrupted
-        stored = await stored_locators_of(keys, s, at_least=0)
-        rows.update({key: row for key, row in stored.items() if key in keys})
+                yield await self._without_known(batch, self.known.of(row.run).marked, s)
 
     async def _without_known(self, batch: Batch, marked: set[StudyRef], s: ReadFeeds) -> Batch:
         """
@@ -158,14 +168,39 @@ class Replay:
 
     def work(self, row: WalkRow, walk: Walk, s: ReadFeeds) -> Work:
         """Inspect an object if it changed, and mark its studies."""
-        reread = _rereads(request_of(row))
-        locators = RowsAtHand(s.locators, self.rows.of(row.run))
-        return _Again(walk, s, locators, reread=reread, marked=self.marked.of(row.run)).inspect
+        return _Again(walk, s, self.known.of(row.run), reread=_rereads(request_of(row))).inspect
 
     async def give_up(self, walk: Walk, s: ReadFeeds, change: Change, refusal: PermanentError) -> None:
         """Dead-letter an object that alone keeps failing."""
         walk.count(Ingested.DEAD_LETTERED.counted)
         await dead_letter_delivery(change, refusal, s)
+
+
+async def _read_rows(batch: Batch, rows: dict[ObjectKey, Stored[Locator]], s: ReadFeeds) -> None:
+    """Read the rows of a batch together. An entry that brings its inspection is compared with the row as it is."""
+    keys = {change.object.key for change in batch.changes if change.inspection is None}
+    if len(rows) + len(keys) > REMEMBERED:
+        rows.clear()  # left by slices that were interrupted
+    stored = await stored_locators_of(keys, s, at_least=0)
+    rows.update({key: row for key, row in stored.items() if key in keys})
+
+
+async def _read_dead_letters(batch: Batch, known: _Known, letters: DeadLetters) -> None:
+    """
+    Note which objects of a batch have no dead letter, so that no request has to clear it.
+
+    A delivery that writes one later flags the object's row, or is repeated. If there are far more dead letters than the
+    batch names objects, or the table does not answer here, that of each object is cleared by itself.
+    """
+    keys = {change.object.key for change in batch.changes}
+    # Before the read: what an interrupted slice noted is older than what its worker left.
+    known.without_dead_letter -= keys
+    if len(known.without_dead_letter) + len(keys) > REMEMBERED:
+        known.without_dead_letter.clear()
+    with suppress(StoreUnavailable):
+        subjects = await letters.subjects(SubjectKind.OBJECT, ROWS_AN_OBJECT * len(keys))
+        if subjects is not None:
+            known.without_dead_letter.update(key for key in keys if str(key) not in subjects)
 
 
 def _rereads(request: ReplayRequest) -> bool:
@@ -175,30 +210,38 @@ def _rereads(request: ReplayRequest) -> bool:
 class _Again:
     """Inspects changed objects, and marks each of their studies to be compared with FHIR."""
 
-    def __init__(self, walk: Walk, s: ReadFeeds, locators: RowsAtHand, *, reread: bool, marked: set[StudyRef]) -> None:
-        self._walk, self._reread, self._marked = walk, reread, marked
-        self._locators, self._s = locators, replace(s, locators=locators)
+    def __init__(self, walk: Walk, s: ReadFeeds, known: _Known, *, reread: bool) -> None:
+        self._walk, self._reread, self._known = walk, reread, known
+        self._locators = RowsAtHand(s.locators, known.rows)
+        self._s = replace(s, locators=self._locators)
 
     async def inspect(self, change: Change) -> None:
         outcome = Ingested.REPEAT.counted
         if self._reread or not await self._is_known(change):
-            outcome = (await handle_change(change, self._s, attempt=2 if self._reread else 1)).counted
+            attempted = replace(change, no_dead_letter=self._has_no_dead_letter(change.object.key))
+            outcome = (await handle_change(attempted, self._s, attempt=2 if self._reread else 1)).counted
         # The row that this delivery settled: a later delivery that claims it marks its studies.
         row = self._locators.take_last(change.object.key)
         for study in studies_of(row) if row else ():
             await self._mark(study)
         self._walk.count(outcome)
 
+    def _has_no_dead_letter(self, key: ObjectKey) -> bool:
+        """Return whether the object had none when its batch was read. Once: this attempt may leave one."""
+        without = key in self._known.without_dead_letter
+        self._known.without_dead_letter.discard(key)
+        return without
+
     async def _is_known(self, change: Change) -> bool:
         stored = await self._locators.read(change.object)
         return stored is not None and is_repeat(stored.value, change)
 
     async def _mark(self, study: StudyRef) -> None:
-        if study in self._marked:
+        if study in self._known.marked:
             return
         await mark_bypassing_cache(study, self._s)
-        if study not in self._marked:
-            _remember([study], self._marked)
+        if study not in self._known.marked:
+            _remember([study], self._known.marked)
             self._walk.count("studies")
 
 

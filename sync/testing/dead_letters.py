@@ -33,6 +33,11 @@ class MemoryDeadLetters(DeadLetters):
         """Return the row, or None."""
         return self.table.get((kind, subject))
 
+    async def subjects(self, kind: SubjectKind, most: int) -> frozenset[str] | None:
+        """Return the subjects of a kind's dead letters; None when there are more than ``most``."""
+        subjects = frozenset(letter.subject for letter in self.table.values() if letter.kind is kind)
+        return subjects if len(subjects) <= most else None
+
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
         self.table.delete((letter.kind, letter.subject), etag)

@@ -50,6 +50,19 @@ async def test_a_letter_that_is_not_there_reads_as_none(storage):
     assert await read(storage, letter()) is None
 
 
+async def test_the_subjects_of_a_kind_are_all_there_or_too_many(storage):
+    ones = [letter() for _ in range(3)]
+    other = letter(kind=SubjectKind.STUDY)
+    for one in (*ones, other):
+        await storage.dead_letters.put(one)
+    there = len([stored async for stored in storage.dead_letters.all() if stored.kind is SubjectKind.OBJECT])
+    subjects = await storage.dead_letters.subjects(SubjectKind.OBJECT, there)
+    assert len(subjects) == there
+    assert subjects >= {one.subject for one in ones}
+    assert other.subject not in subjects
+    assert await storage.dead_letters.subjects(SubjectKind.OBJECT, there - 1) is None
+
+
 async def test_a_letter_shows_no_secret_of_its_own_accord(storage):
     one = letter(message="Doe^Jane")
     assert "Doe" not in repr(one)

@@ -190,7 +190,7 @@ MUTANTS = [
     Mutant(
         "a redelivery clears what its first life may have left",
         "sync.pipeline",
-        "clear=thorough or claim.has_dead_letter",
+        "clear=unnoted or claim.has_dead_letter",
         "clear=claim.has_dead_letter",
         interleavings.late_dead_letter,
     ),

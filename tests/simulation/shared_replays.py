@@ -3,7 +3,8 @@ A replay that several processes share, as `tests.simulation.shared_walks` plays 
 
 Each object is named by a record of the feed, in the segment of its hour; half of them are known as they are. The last
 segment is open: records are added to it meanwhile, to its first shard, and so before others that are read already.
-With ``reread`` every object is read again, and events move known objects to other studies meanwhile.
+With ``reread`` every object is read again, and events move known objects to other studies meanwhile. A delivery died
+between the dead letter of a known object and its note on the object's row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from sync.delivery.handlers import handle_change
-from sync.model import Change, Locator
+from sync.errors import PermanentError
+from sync.model import Change, DeadLetter, Locator, SubjectKind
 from sync.replay.requests import ReplayRequest
 from sync.testing.feed import MemoryBlobFeed
 from tests.change_feed import record
@@ -104,12 +106,19 @@ class SharedReplay(SharedWalk):
         """Play it to the end, and check what must hold."""
         for change in self.known:
             await handle_change(change, self.w.services)
+        if self.reread:
+            await self._die_before_the_note(self.known[0])
         for dirty in [dirty async for dirty in self.w.store.dirty.all()]:
             stored = await self.w.store.dirty.read(dirty.study)
             assert stored is not None
             await self.w.store.dirty.delete(dirty.study, stored.etag)
         with patch("sync.walks.walk.AHEAD", 0):
             await super().run()
+
+    async def _die_before_the_note(self, change: Change) -> None:
+        failure = PermanentError("it was unreadable", code="header.not_dicom", hint="none")
+        at = self.w.clock.now()
+        await self.w.store.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(change.object.key), failure, at))
 
     async def check(self) -> None:
         """As of a backfill; and every study was marked to be compared with FHIR."""

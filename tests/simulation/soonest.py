@@ -31,7 +31,7 @@ SOONEST = {
     "an object is known only as it is": 110,
     "a missing event is reported as soon as its page is passed": 65,
     "a slice waits for those that it needs": 7,
-    "the studies of an object are those of the row that was written last": 21,
+    "the studies of an object are those of the row that was written last": 66,
     "of what was noted and not counted nothing is deleted": 114,
     "what the steps before deleted is taken off what may be deleted": 8,
 }

@@ -171,6 +171,11 @@ REREAD_MUTANTS = (
             (_NOTED + "        return new", "        return new"),
         ),
     ),
+    Mutant(
+        "a dead letter that no row names is cleared by reading its object again",
+        "sync.replay.jobs",
+        (("for key in keys if str(key) not in subjects)", "for key in keys)"),),
+    ),
 )
 
 
@@ -181,7 +186,8 @@ def test_without_a_rule_a_replay_that_reads_all_again_compares_too_little(mutant
     def notices(seed):
         return fails(partial(play_replay, seed, modules=modules, outside=True, reread=True))
 
-    assert is_noticed(mutant.rule, notices, range(ENOUGH_TO_CATCH)), "no schedule noticed"
+    # One schedule of fifty has an event move an object between the read of its row and its inspection.
+    assert is_noticed(mutant.rule, notices, range(5 * ENOUGH_TO_CATCH)), "no schedule noticed"
 
 
 @pytest.mark.parametrize("mutant", REPLAY_MUTANTS, ids=[mutant.rule for mutant in REPLAY_MUTANTS])

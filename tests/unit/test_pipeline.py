@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sync.delivery.handlers import handle_study_message
-from sync.errors import Contention, SourceArchived, SourceChanged, SourceGone, SourceUnavailable
+from sync.errors import Contention, SourceArchived, SourceChanged, SourceGone, SourceUnavailable, StoreConflict
 from sync.events import study_message
 from sync.model import Action, Change, Ingested, Projected
 from sync.pipeline import project_study
@@ -195,6 +195,49 @@ async def test_an_instance_that_becomes_unreadable_leaves_its_study(w):
     await w.arrive("b", UNREADABLE)
     assert w.imaging_study()["numberOfInstances"] == 1
     assert w.dead_letters() == [("object", "header.not_dicom")]
+
+
+async def clearing(w, monkeypatch, change):
+    """Ingest a redelivered change; return how often a dead letter was cleared."""
+    cleared, clear = [], w.store.dead_letters.clear
+
+    async def noted(kind, subject):
+        cleared.append(subject)
+        await clear(kind, subject)
+
+    monkeypatch.setattr(w.store.dead_letters, "clear", noted)
+    await w.ingest(change, redelivered=True)
+    return len(cleared)
+
+
+async def test_without_a_dead_letter_none_is_cleared_by_an_object_that_is_read_again(w, monkeypatch):
+    await w.ingest(w.put("a"))
+    change = w.put("a")
+    assert await clearing(w, monkeypatch, change) == 1
+    assert await clearing(w, monkeypatch, replace(change, no_dead_letter=True)) == 0
+
+
+async def test_a_row_that_names_a_dead_letter_has_it_cleared_whatever_was_known_before(w):
+    await w.ingest(w.put("a", UNREADABLE))
+    await w.ingest(replace(w.put("a"), no_dead_letter=True), redelivered=True)
+    assert w.dead_letters() == []
+
+
+async def test_a_dead_letter_of_an_attempt_whose_row_changed_is_cleared_by_its_next_round(w, monkeypatch):
+    await w.ingest(w.put("a"))
+    change, swap = w.put("a", UNREADABLE), w.store.locators.replace
+
+    async def overtaken(locator, etag):
+        if not locator.settled:
+            return await swap(locator, etag)
+        assert w.dead_letters() == [("object", "header.not_dicom")]
+        monkeypatch.setattr(w.store.locators, "replace", swap)
+        w.put("a")
+        raise StoreConflict("another delivery")
+
+    monkeypatch.setattr(w.store.locators, "replace", overtaken)
+    await w.ingest(replace(change, no_dead_letter=True), redelivered=True)
+    assert w.dead_letters() == []
 
 
 async def test_an_unreadable_object_seen_again_counts_its_attempts_in_one_dead_letter(w):

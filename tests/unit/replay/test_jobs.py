@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.errors import Contention, FeedMalformed, SourceUnavailable, StoreUnavailable, UnreadableRow
-from sync.model import FhirWrite
+from sync.errors import Contention, FeedMalformed, PermanentError, SourceUnavailable, StoreUnavailable, UnreadableRow
+from sync.model import DeadLetter, FhirWrite, SubjectKind
 from sync.operators.walks import Deed, control_walk
 from sync.protocol.walk_rows import WalkState, end_walk, read_board
 from sync.replay.jobs import begin_replay, kinds_of, replays
@@ -25,7 +25,7 @@ from sync.walks.sharing import Worker, cut_walk, read_walk
 from sync.walks.tending import take_turn, tend_walks
 from sync.walks.walk import Walk
 from tests.change_feed import record
-from tests.walking import one_batch, replayed
+from tests.walking import finished, one_batch, replayed
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id
 
 HOUR = timedelta(hours=1)
@@ -325,6 +325,103 @@ async def test_reread_looks_at_what_is_known_as_it_is(w):
         await w.store.ledger.delete(STUDY, row.object_key)
     assert (await w.compared(w.window(reread=True)))[1] == {"synced": 1, "studies": 1}
     assert w.imaging_study()["numberOfInstances"] == 1
+
+
+class ReadAgain:
+    """Twenty known objects, of which all are to be read again; notes whose dead letters are cleared."""
+
+    def __init__(self, w, monkeypatch):
+        monkeypatch.setattr(w.feed, "_portion", 100)
+        self.w, self.cleared = w, []
+        self.changes = [w.note(w.put(f"a/{number}", sop=f"2.25.{100 + number}")) for number in range(20)]
+        for change in self.changes:
+            run(w.ingest(change))
+        clear = w.store.dead_letters.clear
+
+        async def noted(kind, subject):
+            if kind is SubjectKind.OBJECT:
+                self.cleared.append(subject)
+            await clear(kind, subject)
+
+        monkeypatch.setattr(w.store.dead_letters, "clear", noted)
+
+    def leave(self, subject):
+        """What a delivery leaves that dies before it notes its dead letter on the object's row."""
+        failure = PermanentError("no DICOM", code="header.not_dicom", hint="none")
+        run(self.w.store.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, subject, failure, self.w.clock.now())))
+
+    def subject_of(self, number):
+        return str(self.changes[number].object.key)
+
+    async def read_again(self):
+        await self.w.compared(self.w.window(reread=True))
+
+
+@pytest.fixture
+def again(w, monkeypatch):
+    return ReadAgain(w, monkeypatch)
+
+
+async def test_objects_that_are_read_again_cost_no_request_for_a_dead_letter_that_is_not_there(again):
+    again.leave(again.subject_of(3))
+    again.leave("of another object")
+    await again.read_again()
+    assert again.cleared == [again.subject_of(3)]
+    assert [letter.subject for letter in again.w.store.dead_letters.table.values()] == ["of another object"]
+
+
+async def test_among_many_dead_letters_that_of_each_object_is_cleared_by_itself(again):
+    for number in range(8 * len(again.changes)):
+        again.leave(f"other {number}")
+    again.leave(again.subject_of(3))
+    await again.read_again()
+    assert sorted(again.cleared) == sorted(again.subject_of(number) for number in range(len(again.changes)))
+    assert again.subject_of(3) not in {letter.subject for letter in again.w.store.dead_letters.table.values()}
+
+
+async def test_without_an_answer_for_all_dead_letters_each_is_cleared_by_itself(again, monkeypatch):
+    async def down(kind, most):
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(again.w.store.dead_letters, "subjects", down)
+    again.leave(again.subject_of(3))
+    await again.read_again()
+    assert len(again.cleared) == len(again.changes)
+    assert again.w.dead_letters() == []
+
+
+async def test_a_dead_letter_that_an_attempt_leaves_is_cleared_by_the_next_one(again, monkeypatch):
+    reads, read = [], again.w.store.objects.read
+
+    async def fails_once(ref, **more):
+        if ref == again.changes[3].object and not reads:
+            reads.append(ref)
+            again.leave(again.subject_of(3))
+            raise StoreUnavailable("its row could not be flagged")
+        return await read(ref, **more)
+
+    monkeypatch.setattr(again.w.store.objects, "read", fails_once)
+    await again.read_again()
+    assert reads
+    assert again.w.dead_letters() == []
+
+
+async def test_what_an_interrupted_holder_knew_is_not_believed_by_the_next_one(again, monkeypatch):
+    w, kinds = again.w, again.w.kinds
+    request = w.window(reread=True)
+    await begin_replay(request, w.services, who="ada")
+    await cut_walk(await read_walk(cursor_of(request), w.services), kinds, w.services, until=math.inf)
+    row = await read_walk(cursor_of(request), w.services)
+    (piece,) = (await read_board(w.services)).of_walk(row)
+    assert [batch async for batch in kinds[row.kind].batches(row, piece, (), w.services)]
+
+    async def down(kind, most):
+        raise StoreUnavailable("no answer")
+
+    again.leave(again.subject_of(3))
+    monkeypatch.setattr(w.store.dead_letters, "subjects", down)
+    await finished(cursor_of(request), kinds, w.services)
+    assert w.dead_letters() == []
 
 
 @pytest.mark.parametrize("after", range(1, 14, 2))

@@ -87,6 +87,12 @@ class TableDeadLetters(DeadLetters):
         """Return the row, or None."""
         return await self._table.read(kind.value, key_of(subject), dead_letter_from)
 
+    async def subjects(self, kind: SubjectKind, most: int) -> frozenset[str] | None:
+        """Return the subjects of a kind's dead letters, a thousand per request; None when there are too many."""
+        where = "PartitionKey eq @partition"
+        rows = await self._table.first(most + 1, where, columns=["subject"], partition=kind.value)
+        return frozenset(row["subject"] for row in rows) if len(rows) <= most else None
+
     async def delete(self, letter: DeadLetter, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
         await self._table.delete_unchanged(letter.kind.value, key_of(letter.subject), etag)
