@@ -140,17 +140,15 @@ class _Load:
             for kind, compiled in self.catalogue.by_resource.items():
                 files = self.data.by_type.get(kind, ())
                 mark = _fingerprint(files, self.catalogue.hash)
-                if not files:
-                    pass
-                elif (kind, mark) not in loaded:
+                if (kind, mark) in loaded:
+                    changed[kind] = loaded[kind, mark]
+                    resumed.append(kind)
+                elif files:
                     connection.begin()
                     changed[kind] = _load_type(connection, kind, files, compiled)
                     connection.execute("DELETE FROM _loaded WHERE type = ?", [kind])
                     connection.execute("INSERT INTO _loaded VALUES (?, ?, ?)", [kind, mark, changed[kind]])
                     connection.commit()
-                else:
-                    changed[kind] = loaded[kind, mark]
-                    resumed.append(kind)
                 self.progress(kind, size_of(files))
             connection.execute(f"DELETE FROM {versions.SUMS}")
             connection.execute(versions.add("_resource"))
