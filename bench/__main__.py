@@ -83,42 +83,52 @@ BESIDE_SLOW = (Name.REST, Name.TWO_HOSTS)
 
 
 ABOUT: dict[Name, str] = {
-    Name.HEADER: "how fast a header becomes a row, against a bare read",
-    Name.CALLS: "requests of a burst of 300 instances, counted",
-    Name.CAST: "DICOM Cast's protocol and ours on one HAPI server",
-    Name.SCALE: "what an instance costs in a study ten times as large, and in 50 studies",
-    Name.MEMORY: "memory of the functions host in the run of 'scale'",
-    Name.LARGE: "one study of 30,000 instances",
-    Name.PAGES: "every page with 10,000 studies",
-    Name.COMMANDS: "backfill, verify and replay where all is right",
-    Name.REST: "storage requests when nothing happens",
-    Name.TWO_HOSTS: "a walk by one process and by two: backfill and verify; with --full also replay and export",
-    Name.LATENCY: "how soon a burst, and a slow acquisition, is in FHIR",
+    Name.HEADER: "ledger rows per second from headers, against a bare read by pydicom",
+    Name.CALLS: "storage and FHIR requests of a burst of 300 instances, counted by relays",
+    Name.CAST: "seconds and requests of our protocol and of DICOM Cast's on one HAPI server (needs a JDK 17 and Maven)",
+    Name.SCALE: "time and processor time per instance in a study ten times as large, and in 50 studies",
+    Name.MEMORY: "peak memory of the functions host in the run of 'scale'",
+    Name.LARGE: "seconds and memory of one study of 30,000 instances",
+    Name.PAGES: "milliseconds and requests of every dashboard page with 10,000 studies and 5,000 dead letters",
+    Name.COMMANDS: "seconds of backfill, verify and replay when nothing differs",
+    Name.REST: "storage requests per second of an idle app",
+    Name.TWO_HOSTS: "time of a walk by one process and by two: backfill and verify; with --full also replay and export",
+    Name.LATENCY: "seconds until a burst, and a slow acquisition, is in FHIR",
 }
 
 _EPILOG = "\n\n".join(
     (
         "Sections:",
         *(f"{name}: {about}" for name, about in ABOUT.items()),
-        "Each is written to bench/results.json when it is measured; the others stay as they were. Other commands:",
-        "python -m bench compare OLD NEW: name what became worse between two releases or files of results",
-        "python -m bench trial: run calls and pages in the smallest world, to see that they run; nothing is written",
-        "python -m bench record VERSION: put the results into bench/history.json, a line for each release",
-        "python -m bench model: compute speed, the first limit and cost at sizes that no machine here can show",
-        "Each has its own --help.",
+        "Each measured section replaces its figures in bench/results.json; the other sections stay. Other commands:",
+        "python -m bench compare OLD NEW: name the figures that became worse from one release, or file, to another",
+        "python -m bench trial: run calls and pages in the smallest world, to test the bench; nothing is written",
+        "python -m bench record VERSION: copy the results to bench/history.json, one line per release",
+        "python -m bench model: compute speed, first limit and cost at sizes that this machine cannot measure",
+        "Each command has its own --help. Examples:",
+        "python -m bench calls rest: only these two sections, after a change of storage requests",
+        "python -m bench --quick: all sections in small sizes, as a first look",
+        "Exit status: 0: all sections were measured, whether goals are met or not. 1: a section could not be measured.",
+        "130: ended by Ctrl-C, which keeps the sections measured before.",
     )
 )
 
 
 def main(
-    names: Annotated[list[Name] | None, typer.Argument(help="what to measure; all of it by default")] = None,
+    names: Annotated[list[Name] | None, typer.Argument(help="Sections to measure; default: all.")] = None,
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="small sizes: about four minutes")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: about four minutes.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="also 1,000 instances against Cast, and all walks by two: 12 minutes more")
+        bool, typer.Option("--full", help="Also 1,000 instances against Cast, and all walks by two: 12 minutes more.")
     ] = False,
 ) -> None:
-    """Measure what the sync costs, each figure beside its floor and its goal: ten minutes on two idle cores."""
+    """
+    Measure requests, seconds and memory of the sync, each figure beside its floor and its goal.
+
+    A floor is the cost of the same calls by the bare libraries, or the minimum that the protocol needs.
+
+    Takes ten minutes on two cores; run nothing else meanwhile.
+    """
     console, errors = Console(), Console(stderr=True)
     wanted = [name for name in SECTIONS if name in (names or SECTIONS)]
     measured, status = list[goals.Section](), 0
@@ -156,15 +166,18 @@ def _measured(name: Name, wanted: Sequence[Name], errors: Console, *, quick: boo
 
 
 def compare(
-    old: Annotated[str, typer.Argument(help="a file of results, or a version of the history")],
-    new: Annotated[str, typer.Argument(help="the same")],
+    old: Annotated[str, typer.Argument(help="File of results, or a version in bench/history.json.")],
+    new: Annotated[str, typer.Argument(help="File of results, or a version, to compare with OLD.")],
     *,
     tolerance: Annotated[
-        float | None, typer.Option(help="share by which any figure may be worse, such as 0.2; its own by default")
+        float | None,
+        typer.Option(help="Share by which a figure may be worse, such as 0.2; default: the tolerance of each figure."),
     ] = None,
 ) -> None:
     """
-    Compare two runs, figure by figure.
+    Compare two runs, figure by figure, and name regressions. Use it before a release.
+
+    Example: python -m bench compare 0.1.0 bench/results.json
 
     Exit status: 1 when a figure is worse by more than its tolerance, 2 when there is nothing to compare.
     """
@@ -184,18 +197,30 @@ def compare(
 
 
 def compute(
-    *, fhir: Annotated[float, typer.Option(help="requests a second that the FHIR service takes", min=0.1)] = model.FHIR
+    *,
+    fhir: Annotated[float, typer.Option(help="Requests per second that the FHIR service takes.", min=0.1)] = model.FHIR,
 ) -> None:
-    """Compute the tables of docs/scaling-and-cost.md from the newest line of bench/history.json."""
+    """
+    Compute the tables of docs/scaling-and-cost.md from the newest line of bench/history.json; measures nothing.
+
+    Example, for a FHIR service that takes fewer requests: python -m bench model --fhir 20
+    """
     print(model.tables(fhir), end="")
 
 
 def record(
-    version: Annotated[str, typer.Argument(help="of the release")],
+    version: Annotated[str, typer.Argument(help="Version of the release.")],
     *,
-    note: Annotated[str, typer.Option(help="what else than the sync changed in the figures; compare shows it")] = "",
+    note: Annotated[
+        str,
+        typer.Option(help="Causes of changed figures other than the sync, such as a new machine; compare shows it."),
+    ] = "",
 ) -> None:
-    """Put bench/results.json into bench/history.json, in place of a line of the same version."""
+    """
+    Copy bench/results.json to bench/history.json, replacing a line of the same version. Use it for each release.
+
+    Example: python -m bench record 0.2.0 --note "measured on another machine"
+    """
     try:
         history.record(version, note)
     except BenchError as problem:
@@ -203,8 +228,12 @@ def record(
         raise typer.Exit(1) from problem
 
 
-def try_out(names: Annotated[list[Name] | None, typer.Argument(help="calls, pages; both by default")] = None) -> None:
-    """Run sections in the smallest world, to see that they run; nothing is written."""
+def try_out(names: Annotated[list[Name] | None, typer.Argument(help="calls, pages; default: both.")] = None) -> None:
+    """
+    Run sections in the smallest world, to test the bench itself; writes nothing, and the figures mean nothing.
+
+    Example: python -m bench trial pages
+    """
     if unknown := [name.value for name in names or () if name not in TRIALS]:
         raise typer.BadParameter(f"no trial of {', '.join(unknown)}")
     goals.show([TRIALS[name]() for name in names or TRIALS], Console())

@@ -118,10 +118,12 @@ def _megabytes(pid: int, what: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--objects", type=int, default=50_000)
-    parser.add_argument("--kills", type=int, default=2)
-    parser.add_argument("--project", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.backfill", description="Memory and rate of a backfill that is killed and resumed."
+    )
+    parser.add_argument("--objects", type=int, default=50_000, help="objects to upload first (default 50,000)")
+    parser.add_argument("--kills", type=int, default=2, help="times that the command is killed (default 2)")
+    parser.add_argument("--project", action="store_true", help="also project the studies, to the embedded FHIR server")
     asked = parser.parse_args()
     with ExitStack() as stack:
         storage = stack.enter_context(azurite())

@@ -87,8 +87,10 @@ async def _measure(emulator: Azurite, messages: int, *, stop: bool) -> dict[str,
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.emulator", description="What a message costs Azurite.")
-    parser.add_argument("--messages", type=int, default=3000)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.emulator", description="Milliseconds of Azurite per queue message."
+    )
+    parser.add_argument("--messages", type=int, default=3000, help="messages of the large run (default 3,000)")
     parser.add_argument("--stop", action="store_true", help="wait for the collection of deleted messages")
     asked = parser.parse_args()
     if asked.messages < 1:

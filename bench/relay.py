@@ -228,7 +228,7 @@ async def _serve(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description="Counts requests and adds latency.")
-    parser.add_argument("--control", required=True, help="path of the Unix socket that tells the journal")
+    parser.add_argument("--control", required=True, help="path of the Unix socket that serves the journal")
     parser.add_argument("--delay", type=float, default=0.0, help="latency to add to every request, in ms (default 0)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--storage", help="connection string of the storage account to stand before")

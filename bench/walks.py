@@ -116,8 +116,10 @@ def shared(hosts: int, *, objects: int, delay: float, kill: bool) -> dict[str, A
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.walks", description="One walk, by one host and by two.")
-    parser.add_argument("--objects", type=int, default=3000)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.walks", description="Seconds of a backfill by one host and by two."
+    )
+    parser.add_argument("--objects", type=int, default=3000, help="objects to walk over (default 3,000)")
     parser.add_argument("--delay", type=float, default=15.0, help="milliseconds added to every storage call")
     parser.add_argument("--kill", action="store_true", help="only two hosts, of which one is killed half-way")
     asked = parser.parse_args()
