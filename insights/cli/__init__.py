@@ -29,11 +29,11 @@ COMMANDS = {
     ),
     "feedback": (
         "insights.cli.feedback:app",
-        "Feedback to a reader: what was said, what was found.",
+        "Feedback to readers and models: compare their findings with later outcomes.",
     ),
     "models": (
         "insights.cli.models:app",
-        "Findings and sizes of an algorithm against outcomes.",
+        "Compare findings and sizes of an algorithm with outcomes and implants.",
     ),
 }
 """By name: ``module:attribute``, first sentence of the help, and what else `sync.cli.loading.CommandPlace` holds."""

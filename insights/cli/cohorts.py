@@ -43,7 +43,7 @@ def check(
         Path | None, typer.Option("--data", metavar="DIR", help="Also check whether this data uses its code systems.")
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Write the question as SQL to standard output.")] = False,
-    engine: Annotated[Engine, typer.Option("--engine", help="Whose SQL --sql writes.")] = Engine.DUCKDB,
+    engine: Annotated[Engine, typer.Option("--engine", help="Dialect of the SQL that --sql writes.")] = Engine.DUCKDB,
 ) -> None:
     """
     Check a definition, print it in words, and run the tests in it.
@@ -117,7 +117,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Key of the pseudonyms; without it one beside the data.")
     ] = None,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="spark asks the tables that `collect --engine spark` wrote.")
+        Engine, typer.Option("--engine", help="`spark` queries the tables that `collect --engine spark` wrote.")
     ] = Engine.DUCKDB,
     overwrite: Overwrite = False,
 ) -> None:
@@ -208,8 +208,8 @@ def dummy(
 @app.command("diff")
 @command
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="Results.", show_default=False)],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Later results.", show_default=False)],
+    one: Annotated[Path, typer.Argument(metavar="A", help="Folder of results.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Folder of later results.", show_default=False)],
 ) -> None:
     """
     List the differences between two results and between their inputs.

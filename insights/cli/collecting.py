@@ -70,7 +70,7 @@ def collect(
     ] = None,
     memory_mb: Annotated[int, typer.Option(min=200, metavar="MB", help="Memory that DuckDB may use.")] = 700,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="spark writes the tables of --ndjson as Parquet into a new folder.")
+        Engine, typer.Option("--engine", help="`spark` writes the tables of --ndjson as Parquet, into a new folder.")
     ] = Engine.DUCKDB,
     as_json: Annotated[bool, typer.Option("--json", help="Write what was collected to standard output.")] = False,
 ) -> None:

@@ -24,7 +24,7 @@ FIRST_DAYS = 30
 
 app = typer.Typer(
     name="feedback",
-    help="Feedback to a reader: what was said, what was found.",
+    help="Feedback to readers and models: compare their findings with later outcomes.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

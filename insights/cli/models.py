@@ -12,7 +12,7 @@ from insights.cli.reporting import command, console
 
 app = typer.Typer(
     name="models",
-    help="Findings and sizes of an algorithm against outcomes.",
+    help="Compare findings and sizes of an algorithm with outcomes and implants.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

@@ -21,7 +21,7 @@ def similar(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results too: text, rows and a drawing.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write it as JSON to standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """

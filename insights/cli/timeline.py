@@ -36,7 +36,9 @@ def timeline(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Mark what was written to FHIR since this day."),
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="DAY", help="Mark resources that were written to FHIR since this day."
+        ),
     ] = None,
     study: Annotated[str, typer.Option(metavar="UID", help="Mark priors of this study; default: of the latest.")] = "",
     viewer: Annotated[str, typer.Option(metavar="URL", help="Address of the viewer, with {uid} for the study.")] = "",

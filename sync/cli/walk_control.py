@@ -40,7 +40,7 @@ async def _read(running: Running) -> tuple[Board, datetime]:
 
 
 def pause(*, walk: str, who: str) -> None:
-    """Pause a walk: its workers stop within seconds, and keep what is done. Idempotent."""
+    """Pause a walk: its workers stop within seconds, and finished work is kept. Idempotent."""
     _change(walk, Deed.PAUSE, who)
 
 
@@ -50,7 +50,7 @@ def resume(*, walk: str, who: str) -> None:
 
 
 def cancel(*, walk: str, who: str) -> None:
-    """Cancel a walk: what is done stays done, the rest is left. Idempotent."""
+    """Cancel a walk: finished work stays, the rest is not done. Idempotent."""
     _change(walk, Deed.CANCEL, who)
 
 

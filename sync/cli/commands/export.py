@@ -55,8 +55,8 @@ def export(
 
     - 2: wrong usage or setting, or the folder is not empty; nothing was written
 
-    - 3: storage did not answer, or the export was paused or cancelled; there is no manifest. Repeat: with `--overwrite`
-    into a folder, as it was into a container
+    - 3: storage did not answer, or the export was paused or cancelled; there is no manifest. Run the command again,
+    for a folder with `--overwrite`
     """
     from sync.cli import export_all as command
 

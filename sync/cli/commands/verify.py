@@ -33,14 +33,14 @@ def verify(
     """
     Compare source, ledger and FHIR for each study, and list the differences.
 
-    Compares each study's ledger with its ImagingStudy, Patient and Endpoint in FHIR, and each object with the source,
+    Compares each study's ledger with all resources of the study in FHIR, and each object with the source,
     and searches FHIR for duplicates and orphaned resources. Studies with pending work are skipped. Nothing is written
     without `--repair`; repairs use the ordinary path: mark the study, inspect its objects, project it.
 
     A comparison of everything is cut into slices, which this command and all running functions share; without a
     function app, the command works on all of them. Functions continue it after an interruption, and so does the same
-    command again. `python -m sync walks` lists, pauses, resumes and cancels it. The report lists each difference that
-    is left, and what this command repaired; what functions repaired is counted.
+    command again. `python -m sync walks` lists, pauses, resumes and cancels it. The report lists each remaining
+    difference and each repair by this command, and counts the repairs by functions.
 
     **Kinds of drift**: missing, stale, foreign_modified, orphaned, doubled, dead_lettered, object_gone, object_changed,
     object_unseen. The summary explains each kind; docs/runbook.md has the details.

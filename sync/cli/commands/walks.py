@@ -18,11 +18,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, one walk per l
 @app.command("list")
 def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
     """
-    List replays, backfills, comparisons and exports with their progress over all workers, and the time that is left.
+    List replays, backfills, comparisons and exports with their progress over all workers, and the remaining time.
+
+    A *walk* is a long job: `backfill`, `replay`, `verify` and `export --container` cut it into slices that processes
+    share. Use this command to find the id for `pause`, `resume` and `cancel`.
 
     **Examples**
 
     - `python -m sync walks list`
+
+    - for a script: `python -m sync walks list --json | jq -r .id`
 
     **Exit codes**
 
@@ -40,7 +45,9 @@ def list_all(as_json_lines: AsJson = False) -> None:  # noqa: FBT002 -- typer
 @app.command()
 def pause(walk: Id, who: Who = "") -> None:
     """
-    Pause a walk: its workers stop within seconds, and keep what is done. Idempotent.
+    Pause a walk: its workers stop within seconds, and finished work is kept. Idempotent.
+
+    Use it to relieve a source or FHIR for some time. The command that started the walk ends with exit code 3.
 
     **Examples**
 
@@ -62,7 +69,9 @@ def pause(walk: Id, who: Who = "") -> None:
 @app.command()
 def resume(walk: Id, who: Who = "") -> None:
     """
-    Resume a paused walk. Idempotent.
+    Resume a paused walk where it stopped. Idempotent.
+
+    Running functions continue it; without a function app, run the command that started it again.
 
     **Examples**
 
@@ -84,7 +93,9 @@ def resume(walk: Id, who: Who = "") -> None:
 @app.command()
 def cancel(walk: Id, who: Who = "") -> None:
     """
-    Cancel a walk: what is done stays done, the rest is left. Idempotent.
+    Cancel a walk: finished work stays, the rest is not done. Idempotent.
+
+    A cancelled walk cannot be resumed; the command that started it begins a new one.
 
     **Examples**
 
