@@ -16,10 +16,19 @@ from sync.telemetry.loop_watch import LoopWatch
 ENSURED_AGAIN_AFTER = 5.0
 """Seconds after which creating missing tables and queues is tried again."""
 
+YOUNG_OBJECTS = 50_000
+"""Objects above which Python searches for cycles. The messages in hand hold some ten thousand, so with its default of
+two thousand every burst is searched again and again, for a few objects that are in a cycle."""
+
 _background: set[asyncio.Task[None]] = set()
 """Tasks of this process that never end; the event loop itself holds only weak references to them."""
 
 logger = logging.getLogger(__name__)
+
+
+def _spare_the_collector() -> None:
+    gc.freeze()  # what is loaded by now stays: looking through it took 130 ms, in the middle of any message
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 class _Process:
@@ -41,7 +50,7 @@ class _Process:
                 logger.critical("%s %s: no message is processed or lost until it is corrected", problem.code, problem)
                 raise
             importlib.import_module("sync.dicom.header")  # the first message needs it; loaded later it is not frozen
-            gc.freeze()  # what is loaded by now stays: looking through it took 130 ms, in the middle of any message
+            _spare_the_collector()
             _background.add(asyncio.create_task(_recording(self.built)))
             LoopWatch(self.built.services.telemetry).start()
         return self.built
