@@ -56,6 +56,11 @@ class FhirWrite:
     resource: Resource | None = field(default=None, repr=False)
     if_match: str | None = None
 
+    @property
+    def reference(self) -> str:
+        """Its resource as ``Type/id`` (R4 ``Reference.reference``): also the URL of the entry."""
+        return f"{self.resource_type}/{self.resource_id}"
+
 
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?$")
 

@@ -48,7 +48,7 @@ async def delete_unreferenced(references: Sequence[str], s: Compare) -> Sequence
     back = [write for reference in again or () if (write := _put_back(held[reference])) is not None]
     if back:
         await s.fhir.transact(back)
-    deleted_for_good = set(deleted) - {f"{write.resource_type}/{write.resource_id}" for write in back}
+    deleted_for_good = set(deleted) - {write.reference for write in back}
     return [reference for reference in references if reference not in deleted_for_good]
 
 

@@ -158,8 +158,8 @@ class ReadOnlyFhir(FhirServer):
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """Search the real service, as it would be after the removals and writes so far."""
         referring = await self.server.referrers(references)
-        removed = {_address(write) for write in self.removals}
-        written = {_address(write): write.resource for write in self.writes if _address(write) not in removed}
+        removed = {write.reference for write in self.removals}
+        written = {write.reference: write.resource for write in self.writes if write.reference not in removed}
         unchanged = {reference: referring[reference] - removed - set(written) for reference in references}
         named = {address: set(references_in(resource)) for address, resource in written.items()}
         return {
@@ -183,10 +183,6 @@ class ReadOnlyFhir(FhirServer):
             raise FhirConflict("a dry run removes nothing")
         self.writes += [write for write in writes if write.resource is not None]
         return [None if write.resource is None else "dry run" for write in writes]
-
-
-def _address(write: FhirWrite) -> str:
-    return f"{write.resource_type}/{write.resource_id}"
 
 
 class _Unwritten(LastRecord):

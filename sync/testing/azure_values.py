@@ -31,7 +31,7 @@ def as_azure_keeps(writes: Sequence[FhirWrite]) -> Sequence[FhirWrite]:
     FhirRejected
         400: a value that the service does not accept, or one address twice, ignoring case.
     """
-    addresses = {f"{write.resource_type}/{write.resource_id}".lower() for write in writes}
+    addresses = {write.reference.lower() for write in writes}
     if len(addresses) < len(writes):
         raise FhirRejected("400: an address twice, ignoring case")
     return [replace(write, resource=write.resource and _kept(write.resource)) for write in writes]

@@ -100,17 +100,13 @@ async def _others_at_work(write: FhirWrite, study: StudyRef, s: Project) -> bool
 
 def _of_write(write: FhirWrite, planned: DryRun) -> Drift:
     held = planned.held.get((write.resource_type, write.resource_id))
-    address = _address(write)
+    address = write.reference
     if held is None:
         return _drift(planned.study, DriftKind.MISSING, address)
-    if address in {_address(removal) for removal in planned.removals}:
+    if address in {removal.reference for removal in planned.removals}:
         return _drift(planned.study, DriftKind.ORPHANED, address)  # what the attempt falls back to
     kind = _stale_or_foreign(address, held, planned)
     return _drift(planned.study, kind, address, ", ".join(_differing(held, write.resource or {})))
-
-
-def _address(write: FhirWrite) -> str:
-    return f"{write.resource_type}/{write.resource_id}"
 
 
 def _stale_or_foreign(address: str, held: Resource, planned: DryRun) -> DriftKind:
@@ -156,7 +152,7 @@ def _left_patients(planned: DryRun) -> list[Drift]:
     """
     studies = [held for (kind, _), held in planned.held.items() if kind == "ImagingStudy" and held is not None]
     about = {str(held.get("subject", {}).get("reference")) for held in studies} if not planned.rows else set[str]()
-    patients = {_address(removal) for removal in planned.removals if removal.resource_type == "Patient"}
+    patients = {removal.reference for removal in planned.removals if removal.resource_type == "Patient"}
     return [_drift(planned.study, DriftKind.ORPHANED, address) for address in sorted(patients - about)]
 
 

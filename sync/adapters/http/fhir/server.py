@@ -314,10 +314,9 @@ class HttpFhirServer:
 
 
 def _entry(write: FhirWrite) -> dict[str, Any]:
-    url = f"{write.resource_type}/{write.resource_id}"
     if write.resource is None:
-        return {"request": {"method": "DELETE", "url": url}}
-    request = {"method": "PUT", "url": url}
+        return {"request": {"method": "DELETE", "url": write.reference}}
+    request = {"method": "PUT", "url": write.reference}
     if write.if_match is not None:
         request["ifMatch"] = f'W/"{write.if_match}"'
     return {"resource": write.resource, "request": request}
