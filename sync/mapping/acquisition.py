@@ -105,7 +105,7 @@ _VIEWS: Mapping[str, tuple[str, str]] = {
 
 def acquisition(witnesses: Witnesses, modality: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Extensions of one series, 0..3: parameters of its modality, contrast, slice thickness.
+    Return the extensions of one series, 0..3: parameters of its modality, contrast, slice thickness.
 
     Source: MII *Modul Bildgebung*; PS3.3 C.8.1-C.8.5, C.8.9, C.8.11, C.7.6.4, for enhanced images C.8.13 and C.8.15.
     """
@@ -149,7 +149,7 @@ def _measured(witnesses: Witnesses, measures: Sequence[Measure], findings: Findi
 
 
 def quantity_of(witnesses: Witnesses, measure: Measure, findings: Findings) -> Resource | None:
-    """FHIR *Quantity* of the first attribute that states the measure; a value that is not a number is a finding."""
+    """Return the FHIR *Quantity* of the first attribute that states the measure; text that is no number: a finding."""
     for keyword, factor, sequence in measure.sources:
         stated = _values(witnesses, keyword, sequence)[:1]
         if stated:
@@ -170,7 +170,7 @@ def _values(witnesses: Witnesses, keyword: str, sequence: str = "") -> Sequence[
 def _coded(
     witnesses: Witnesses, keyword: str, name: str, systems: Mapping[str, str], findings: Findings
 ) -> list[Resource]:
-    """Sub-extensions, one for each value that the code system has."""
+    """Return the sub-extensions, one for each value that the code system has."""
     made = []
     for stated in _values(witnesses, keyword):
         value = (code(stated, keyword, findings) or "").upper()
@@ -183,7 +183,7 @@ def _coded(
 
 
 def _view(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Prefer the coded view (0054,0220); a term of (0018,5101) is looked up, any other text is the display."""
+    """Return the coded view (0054,0220), else a term of (0018,5101), looked up; any other text is the display."""
     keyword = "ViewCodeSequence"
     views = concepts(items(witnesses.majority(keyword), keyword), keyword, settings, findings)[:1]
     stated = code(next(iter(_values(witnesses, "ViewPosition")), None), "ViewPosition", findings)
@@ -195,7 +195,7 @@ def _view(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -
 
 
 def _colour(witnesses: Witnesses) -> list[Resource]:
-    """(0028,0014): 1 if any image has colour, 0 if no image that states it has colour."""
+    """Return (0028,0014): 1 if any image has colour, 0 if no image that states it has colour."""
     keyword = "UltrasoundColorDataPresent"
     known = {value for stated in witnesses.distinct(keyword) for value in texts(stated, keyword)} & {"0", "1"}
     return [{"url": "ultrasoundColor", "valueBoolean": "1" in known}] if known else []
@@ -203,7 +203,7 @@ def _colour(witnesses: Witnesses) -> list[Resource]:
 
 def _contrast(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Whether contrast was given, and which: any image with an agent decides, because a series may begin without one.
+    Return the extension that says whether contrast was given, and which: any image with an agent decides.
 
     The agent is named by display: a name alone makes no MedicationAdministration.
     """
@@ -229,7 +229,7 @@ def _contrast(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 
 
 def custodian(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """``series.performer`` of the institution (0008,0080), as in HL7 Europe's profile: function CST, by display."""
+    """Return ``series.performer`` of the institution (0008,0080): function CST, by display (HL7 Europe's profile)."""
     if not includes(settings.detail, "acquisition"):
         return []
     name = one_text(witnesses.majority("InstitutionName"), "InstitutionName", findings)

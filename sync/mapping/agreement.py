@@ -19,7 +19,7 @@ from sync.model import Attributes, Finding, InstanceRecord, LedgerRow
 
 def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = None) -> list[InstanceRecord]:
     """
-    One record for each instance of each series, by SOP Instance UID, then Series Instance UID.
+    Return one record for each instance of each series, by SOP Instance UID, then Series Instance UID.
 
     Several objects may hold one instance with different content, such as a corrected copy under another name. The
     latest content wins, by the time of the store that holds it (`LedgerRow.order`); of equal times the copy with more
@@ -49,7 +49,7 @@ def current_instances(rows: Iterable[LedgerRow], findings: Findings | None = Non
 
 
 def one_of_each(rows: Iterable[LedgerRow]) -> list[InstanceRecord]:
-    """One record for each SOP Instance UID that is not rejected, the latest, by UID: one resource id each."""
+    """Return the latest record of each SOP Instance UID that is not rejected, by UID: one resource id each."""
     latest: dict[str, LedgerRow] = {}
     for row in rows:
         before = latest.get(row.record.sop_instance_uid)

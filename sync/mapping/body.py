@@ -47,7 +47,7 @@ def build_body(
     study: StudyRef, witnesses: Witnesses, began: str | None, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
     """
-    Observations of height and weight, 0..2, without subject, and without a reference to the study.
+    Return the Observations of height and weight, 0..2, without subject and without a reference to the study.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _observation(
 
 
 def references(observations: Sequence[Resource]) -> list[Resource]:
-    """Extensions of the ImagingStudy that name the Observations, by identifier."""
+    """Return the extensions of the ImagingStudy that name the Observations by identifier."""
     urls = {measure.code: measure.url for measure in _MEASURES}
     return [
         {

@@ -39,7 +39,7 @@ def _in_snomed_ct(stated: Resource) -> list[Resource]:
 
 
 def concept(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """FHIR *CodeableConcept* of one item; None if it is empty."""
+    """Return the FHIR *CodeableConcept* of one item; None if it is empty."""
     stated = coding(item, keyword, settings, findings) or {}
     coded = codings(item, keyword, settings, findings)
     return filled({"coding": coded, "text": stated.get("display")}) or None
@@ -48,7 +48,7 @@ def concept(item: Attributes, keyword: str, settings: MappingSettings, findings:
 def concepts(
     sequence: Sequence[Attributes], keyword: str, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
-    """FHIR *CodeableConcept* of each item that is not empty, each once, in the order of the file."""
+    """Return the FHIR *CodeableConcept* of each item that is not empty, each once, in the order of the file."""
     distinct: list[Resource] = []
     for item in sequence:
         coded = concept(item, keyword, settings, findings)

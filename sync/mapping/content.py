@@ -48,17 +48,17 @@ def descendants(item: Attributes, depth: int = 0) -> Iterator[tuple[int, Attribu
 
 
 def kind(item: Attributes) -> str:
-    """(0040,A040) Value Type."""
+    """Return (0040,A040) Value Type."""
     return (first_text(item, "ValueType") or "").strip().upper()
 
 
 def relation(item: Attributes) -> str:
-    """(0040,A010) Relationship Type to the item that contains it."""
+    """Return (0040,A010) Relationship Type of an item to the item that contains it."""
     return (first_text(item, "RelationshipType") or "").strip().upper()
 
 
 def is_named(item: Attributes, *names: Concept) -> bool:
-    """Whether the item's concept name is one of the given concepts."""
+    """Return whether the item's concept name is one of the given concepts."""
     key = code_key(first_item(item, "ConceptNameCodeSequence"))
     return any(key in name for name in names)
 
@@ -69,30 +69,30 @@ def named(holder: Attributes, name: Concept) -> list[Attributes]:
 
 
 def code_key(item: Attributes) -> str:
-    """``DESIGNATOR:code`` of a coded entry; of an empty entry, a key that no concept has."""
+    """Return ``DESIGNATOR:code`` of a coded entry; for an empty entry, a key that no concept has."""
     designator = (first_text(item, "CodingSchemeDesignator") or "").strip()
     value = first_text(item, "CodeValue") or first_text(item, "LongCodeValue") or ""
     return f"{_RETIRED.get(designator, designator)}:{value.strip()}"
 
 
 def value_key(item: Attributes) -> str:
-    """`code_key` of an item's coded value."""
+    """Return the `code_key` of an item's coded value."""
     return code_key(first_item(item, "ConceptCodeSequence"))
 
 
 def name_of(item: Attributes, source: Source) -> Resource | None:
-    """CodeableConcept of an item's concept name; None when it has none."""
+    """Return the CodeableConcept of an item's concept name; None if it has none."""
     return codeable(first_item(item, "ConceptNameCodeSequence"), "ConceptNameCodeSequence", source)
 
 
 def coded_value(item: Attributes, source: Source) -> Resource | None:
-    """CodeableConcept of an item's coded value; None when it has none."""
+    """Return the CodeableConcept of an item's coded value; None if it has none."""
     return codeable(first_item(item, "ConceptCodeSequence"), "ConceptCodeSequence", source)
 
 
 def codeable(entry: Attributes, keyword: str, source: Source) -> Resource | None:
     """
-    CodeableConcept of a coded entry.
+    Return the CodeableConcept of a coded entry.
 
     Devices spell the meanings of DICOM's own codes in many ways, which validators refuse as the code's display, so for
     these codes the meaning is only the text.
@@ -158,7 +158,7 @@ def shown(measured: Resource) -> str:
 
 def quantity(item: Attributes, source: Source) -> Resource | None:
     """
-    FHIR *Quantity* of a NUM item.
+    Return the FHIR *Quantity* of a NUM item.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def _unit(entry: Attributes, source: Source) -> Resource:
 
 def timestamp(raw: str | None, source: Source) -> str | None:
     """
-    FHIR *dateTime* of a DT value (PS3.5 6.2); its own offset wins over (0008,0201).
+    Return the FHIR *dateTime* of a DT value (PS3.5 6.2); its own offset takes precedence over (0008,0201).
 
     None without a value, and, with a finding, if the value is not a DT.
     """

@@ -62,7 +62,7 @@ def equipment(witnesses: Witnesses, findings: Findings) -> Equipment | None:
 
 def algorithm_device(name: str, version: str | None) -> Resource:
     """
-    R4 *Device* of an algorithm (PS3.16 TID 4019): one resource for each name and version, shared by all studies.
+    Return the R4 *Device* of an algorithm (PS3.16 TID 4019): one for each name and version, shared by all studies.
 
     The same name and version always give the same bytes, whichever report they come from.
     """
@@ -84,7 +84,7 @@ def _uid(stated: str | None, findings: Findings) -> str | None:
 
 
 def _serial(attributes: Resource, findings: Findings) -> str | None:
-    """(0018,1000), unless it is a vendor's placeholder."""
+    """Return (0018,1000), unless it is a vendor's placeholder."""
     serial = one_text(attributes, "DeviceSerialNumber", findings)
     if serial is None or not _PLACEHOLDER.fullmatch(serial):
         return serial
@@ -93,7 +93,7 @@ def _serial(attributes: Resource, findings: Findings) -> str | None:
 
 
 def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
-    """(0018,1020): shown on the series, because software changes over a scanner's life."""
+    """Return (0018,1020), which is shown on the series, because software changes over a scanner's life."""
     keyword = "SoftwareVersions"
     values = texts(witnesses.agree(keyword), keyword)
     shown = [text(value, keyword, findings) for value in values]
@@ -101,12 +101,12 @@ def _versions(witnesses: Witnesses, findings: Findings) -> str | None:
 
 
 def _names_one_device(udi: str | None) -> bool:
-    """Whether a UDI contains a serial number: GS1 (21), HIBCC ``/S``, ICCBBA ``=,``."""
+    """Return whether a UDI contains a serial number: GS1 (21), HIBCC ``/S``, ICCBBA ``=,``."""
     return udi is not None and _UDI_SERIAL.search(udi) is not None
 
 
 def _udi_carrier(udi: str | None) -> list[Resource]:
-    """``Device.udiCarrier``: the human-readable UDI; for GS1 also the device identifier, the GTIN after (01)."""
+    """Return ``Device.udiCarrier``: the human-readable UDI; for GS1 also the device identifier, the GTIN after (01)."""
     if udi is None:
         return []
     gtin = _GTIN.match(udi)
@@ -117,7 +117,7 @@ def _udi_carrier(udi: str | None) -> list[Resource]:
 def _device(
     device_uid: str | None, maker: str | None, model: str | None, serial: str | None, udi: str | None
 ) -> Resource:
-    """R4 *Device*; PS3.3 C.7.5.1."""
+    """Return the R4 *Device* of the equipment (PS3.3 C.7.5.1)."""
     identity = (device_uid or "", maker or "", model or "", serial or "")
     return validated(
         filled(

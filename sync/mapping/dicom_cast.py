@@ -32,7 +32,7 @@ _MODALITY_SYSTEM = "DCM"
 
 def is_made_by_cast(study: Resource, dicomweb_url: str) -> bool:
     """
-    Whether an ImagingStudy was last written by Cast, and not by us since.
+    Return whether an ImagingStudy was last written by Cast, and not by us since.
 
     Either a series has Cast's modality system and an instance without a system for its SOP class, or ``meta.source`` is
     the DICOMweb root: Cast set it so on creation. Our first write removes both marks.
@@ -49,7 +49,7 @@ def _is_coded_by_cast(series: Resource) -> bool:
 
 
 def descriptions(rows: Sequence[LedgerRow]) -> frozenset[str]:
-    """Study Descriptions of the instances: Cast appended each of them as a note."""
+    """Return the Study Descriptions of the instances: Cast appended each of them as a note."""
     stated = (text for row in rows for text in texts(row.record.attributes, "StudyDescription"))
     return frozenset(_plain(text) for text in stated) - {""}
 
@@ -86,5 +86,5 @@ def known_to_cast_as(attributes: Attributes, setting: str) -> tuple[str, str] | 
 
 
 def is_wrong_system(system: str) -> bool:
-    """Whether a system that Cast wrote is invalid: R4 requires an absolute URI."""
+    """Return whether a system that Cast wrote is invalid: R4 requires an absolute URI."""
     return absolute_uri(system) is None

@@ -58,7 +58,7 @@ _AUTHORIZING = "DCM:113850"
 
 def build_dose(source: Source) -> Sequence[Resource]:
     """
-    Observation of a dose report, after those of its events; without totals, with a finding, the events alone.
+    Return the Observations of a dose report: those of its events, then the totals; a finding if it has no totals.
 
     Source: HL7 ``radiation-dose-summary`` 1.0.0; PS3.16 TID 10002, 10012, 10022.
     """
@@ -112,7 +112,7 @@ def _totals(item: Attributes, source: Source) -> list[Resource]:
 
 
 def _is_of_dicom(item: Attributes) -> bool:
-    """Whether the concept is DICOM's own: vendors add their own distances and heights."""
+    """Return whether the concept is DICOM's own: vendors add their own distances and heights."""
     return any((first_text(entry, "CodingSchemeDesignator") or "") == "DCM" for entry in _names(item))
 
 
@@ -166,7 +166,7 @@ def _shown(component: Resource) -> str:
 
 
 def _started(root: Attributes, source: Source) -> str | None:
-    """When irradiation or administration began, else the earliest event, else the study's own start."""
+    """Return when irradiation or administration began, else the earliest event, else the study's own start."""
     everything = [item for _, item in descendants(root)]
     for start in _STARTS:
         stamps = timestamps([item for item in everything if is_named(item, start)], source)

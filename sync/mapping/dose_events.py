@@ -51,7 +51,7 @@ _START = concept("DCM:111526")
 
 def build_events(source: Source, shared: Resource) -> list[Resource]:
     """
-    Observations of the irradiation events that state a dose, 0..n, in the order of the file.
+    Return the Observations of the irradiation events that state a dose, 0..n, in the order of the file.
 
     Parameters
     ----------

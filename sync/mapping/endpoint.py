@@ -18,13 +18,13 @@ from sync.model import LedgerRow, Resource
 
 
 def dicomweb_root(settings: MappingSettings) -> str:
-    """Root of the DICOMweb service without ``/studies``; empty when none is configured."""
+    """Return the root of the DICOMweb service without ``/studies``; empty if none is configured."""
     return settings.dicomweb_url.rstrip("/").removesuffix("/studies")
 
 
 def build_endpoint(settings: MappingSettings) -> Resource | None:
     """
-    FHIR Endpoint of DICOM_SYNC_DICOMWEB_URL, None when it is not set.
+    Return the FHIR Endpoint of DICOM_SYNC_DICOMWEB_URL; None if it is not set.
 
     The address is the service root: viewers append ``/studies/…`` themselves. Source: R4 ``Endpoint``; PS3.18 8.2.
 
@@ -46,7 +46,7 @@ def container_address(container: str, settings: MappingSettings) -> str:
 
 def build_containers(rows: Sequence[LedgerRow], settings: MappingSettings) -> tuple[Resource, ...]:
     """
-    FHIR Endpoints of the containers that hold a study's blobs, 0..n, by address; none without DICOM_SYNC_BLOB_URL.
+    Return the Endpoints of the containers with a study's blobs, 0..n, by address; none without DICOM_SYNC_BLOB_URL.
 
     No standard code says "a container of blobs", so the type of connection is one of our own.
 

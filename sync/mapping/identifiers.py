@@ -92,7 +92,7 @@ def patient_identifier(
     item: Attributes, settings: MappingSettings, findings: Findings, *, use: str = "usual"
 ) -> Resource | None:
     """
-    FHIR *Identifier* of a Patient ID with its issuer (PS3.3 Table 10-18).
+    Return the FHIR *Identifier* of a Patient ID with its issuer (PS3.3 Table 10-18).
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def patient_identifier(
 
 
 def _is_placeholder(value: str, settings: MappingSettings) -> bool:
-    """Whether a Patient ID is a placeholder, such as punctuation only: it would merge all patients without an ID."""
+    """Return whether a Patient ID is a placeholder, such as ``?``: it would merge all patients without an ID."""
     if not any(character.isalnum() for character in value):
         return True
     placeholders = {placeholder.upper() for placeholder in settings.placeholder_patient_ids}
@@ -135,7 +135,7 @@ def _patient_identifier_type(qualifiers: Attributes, findings: Findings) -> str:
 
 
 def identifier(value: str, issuer: Issuer, type_code: str, *, use: str | None = None) -> Resource:
-    """FHIR *Identifier* with a type of HL7 v2 table 0203."""
+    """Return an FHIR *Identifier* with a type of HL7 v2 table 0203."""
     return filled(
         {
             "use": use,
@@ -148,13 +148,13 @@ def identifier(value: str, issuer: Issuer, type_code: str, *, use: str | None = 
 
 
 def first_item(attributes: Attributes, keyword: str) -> Attributes:
-    """Item 1 of a sequence, empty when there is none."""
+    """Return item 1 of a sequence; an empty item if there is none."""
     return next(iter(items(attributes, keyword)), {})
 
 
 def coded_identifier(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
     """
-    System and value of an identifier that DICOM writes as a code (PS3.3 10.1.1, Person Identification Macro).
+    Return system and value of an identifier that DICOM writes as a code (PS3.3 10.1.1, Person Identification Macro).
 
     The value stays as in the file: blanks that FHIR forbids within a code may distinguish two people.
     """

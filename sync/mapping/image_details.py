@@ -15,7 +15,7 @@ _YES_NO = {"YES": True, "NO": False}
 
 
 def image_details(attributes: Attributes, findings: Findings) -> list[Resource]:
-    """Extension with spacing, thickness, type and burned-in annotation of one image, 0..1."""
+    """Return the extension with spacing, thickness, type and burned-in annotation of one image, 0..1."""
     measures = _measures(attributes)
     # (0028,0030) is the distance of rows, then of columns (PS3.3 10.7.1.3): first Y, then X
     spacing = texts(measures, "PixelSpacing") or texts(attributes, "PixelSpacing")
@@ -48,7 +48,7 @@ def _millimetres(name: str, stated: str | None, keyword: str, findings: Findings
 
 
 def _image_type(attributes: Attributes, findings: Findings) -> Resource | None:
-    """(0008,0008): all values as text, and coded where the code system has them."""
+    """Return all values of (0008,0008) as text, and coded where the code system has them."""
     values = [value for stated in texts(attributes, "ImageType") if (value := code(stated, "ImageType", findings))]
     if not values:
         return None

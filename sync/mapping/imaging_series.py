@@ -160,7 +160,7 @@ def _by_number(element: Resource) -> tuple[bool, int, str]:
 
 def _modality(witnesses: Witnesses, findings: Findings) -> Resource:
     """
-    ``series.modality`` is 1..1; a code that DICOM does not define stays, without a system.
+    Return ``series.modality``, 1..1; a code that DICOM does not define stays, without a system.
 
     In a series of images and derived objects, the acquisition modality counts (PS3.16 CID 29): users search for it.
     """
@@ -183,7 +183,7 @@ def _acquired(witnesses: Witnesses) -> set[str]:
 
 def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
     """
-    Prefer the coded region, also that of all frames (0020,9071).
+    Return the coded region, also that of all frames (0020,9071), else the term of (0018,0015).
 
     A term of (0018,0015) is looked up (PS3.16 Annex L), any other text is only the display.
     """
@@ -213,7 +213,7 @@ def _body_site(witnesses: Witnesses, settings: MappingSettings, findings: Findin
 
 
 def _frame_anatomy(witnesses: Witnesses) -> list[Attributes]:
-    """Items of Frame Anatomy (0020,9071) of multi-frame images: the shared ones (5200,9229), else those of frames."""
+    """Return the items of Frame Anatomy (0020,9071): those shared by all frames (5200,9229), else those of frames."""
     groups = [
         group
         for keyword in (SHARED_GROUPS.keyword, FRAME_GROUPS.keyword)
@@ -224,7 +224,7 @@ def _frame_anatomy(witnesses: Witnesses) -> list[Attributes]:
 
 
 def _laterality(witnesses: Witnesses, findings: Findings) -> Resource | None:
-    """(0020,0060) of the series, else (0020,0062), else (0020,9072), if all images that state it agree."""
+    """Return (0020,0060) of the series, else (0020,0062), else (0020,9072), if all images that state it agree."""
     keyword = "Laterality"
     stated = first(witnesses.agree(keyword), keyword, findings)
     if stated is None:
@@ -278,7 +278,7 @@ def _instances(
 
 
 def _sop_class(attributes: Attributes, findings: Findings) -> Resource:
-    """``instance.sopClass`` is 1..1; if absent or not a UID, it is written as unknown."""
+    """Return ``instance.sopClass``, 1..1; if absent or not a UID, it is written as unknown."""
     class_uid = uid(first(attributes, "SOPClassUID", findings))
     if class_uid is None:
         findings.note("SOPClassUID", "uid.missing", "data-absent-reason written")
@@ -287,7 +287,7 @@ def _sop_class(attributes: Attributes, findings: Findings) -> Resource:
 
 
 def _title(attributes: Attributes, findings: Findings) -> str | None:
-    """(0042,0010), else the meaning of (0040,A043), else (0070,0080), which R4 prints as (0007,0080)."""
+    """Return (0042,0010), else the meaning of (0040,A043), else (0070,0080), which R4 prints as (0007,0080)."""
     if "DocumentTitle" in attributes and (title := one_text(attributes, "DocumentTitle", findings)):
         return title
     if "ConceptNameCodeSequence" in attributes and (

@@ -195,7 +195,7 @@ def _uid_identifier(study: StudyRef, findings: Findings) -> Resource:
 
 
 def _study_ids(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """(0020,0010) collides between scanners, so it is an identifier only if its system is configured."""
+    """Return (0020,0010) as identifier only if its system is configured, because it collides between scanners."""
     value = one_text(attributes, "StudyID", findings) if settings.study_id_system else None
     return [{"system": settings.study_id_system, "value": value}] if value else []
 
@@ -205,7 +205,7 @@ def _started(witnesses: Witnesses, settings: MappingSettings, findings: Findings
 
 
 def _began(imaging_study: Resource) -> str | None:
-    """When the study began, else when the first of its series with a start began."""
+    """Return when the study began, else when the first of its series with a start began."""
     series = [element["started"] for element in imaging_study.get("series", ()) if "started" in element]
     began: str | None = imaging_study.get("started") or min(series, key=instant_key, default=None)
     return began

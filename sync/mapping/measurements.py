@@ -90,7 +90,7 @@ class _Setting:
 
 def build_measurements(source: Source) -> list[Resource]:
     """
-    Observations of a report's measurements, each group after its members, and the Devices of its algorithms.
+    Return the Observations of a report's measurements, each group after its members, and the Devices of its algorithms.
 
     Source: PS3.16 TID 1500, 1501, 1410, 1411, 300, 1419; HL7 ``dicom-sr`` (R5), brought to R4 Observation.
     """
@@ -107,7 +107,7 @@ def build_measurements(source: Source) -> list[Resource]:
 
 def _groups(root: Attributes, general: _Setting, source: Source) -> list[tuple[Attributes, _Setting]]:
     """
-    Containers of measurements, 0..n, each with its setting; measurements outside a group count as a group.
+    Return the containers of measurements, 0..n, each with its setting; measurements outside a group count as a group.
 
     Those of TID 1500 come first, then those of other templates, wherever they stand: echo, vascular, obstetric. Last
     comes the report itself, if it holds numbers that are in no container.
@@ -126,7 +126,7 @@ def _holds_numbers(holder: Attributes) -> bool:
 
 
 def _elsewhere(holder: Attributes, setting: _Setting, source: Source) -> Iterator[tuple[Attributes, _Setting]]:
-    """Every group below, and every container that holds numbers, except descriptions of the images."""
+    """Return every group below, and every container that holds numbers, except descriptions of the images."""
     for item in children(holder):
         if kind(item) == "CONTAINER" and not is_named(item, _IMAGE_LIBRARY):
             if _holds_numbers(item) or is_named(item, _GROUP):
@@ -146,7 +146,7 @@ def _group(group: Attributes, place: str, general: _Setting, source: Source) -> 
 
 
 def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Resource], source: Source) -> Resource:
-    """Observation of the group itself; members beyond the maximum are in the object only."""
+    """Return the Observation of the group itself; members beyond the maximum are in the object only."""
     group_code = {"coding": [{"system": DCM, "code": "125007"}], "text": "Measurement Group"}
     elements = {
         **_common(group, setting, source),
@@ -160,7 +160,7 @@ def _head(group: Attributes, place: str, setting: _Setting, members: Sequence[Re
 
 
 def _member(item: Attributes, place: str, setting: _Setting, source: Source) -> Resource | None:
-    """Observation of a NUM, CODE or TEXT item that is a result; None for context, images and empty items."""
+    """Return the Observation of a NUM, CODE or TEXT item that is a result; None for context, images and empty items."""
     if relation(item) not in ("CONTAINS", "") or is_named(item, *_OF_THE_GROUP, _TRACKING_ID):
         return None
     name = name_of(item, source)
@@ -216,7 +216,7 @@ def _value(item: Attributes, source: Source) -> Resource | None:
 
 
 def _qualifications(item: Attributes, source: Source) -> list[Resource]:
-    """Components for derivations, properties and modifiers of the value, such as that it is a mean."""
+    """Return components for derivations, properties and modifiers of the value, such as that it is a mean."""
     components = []
     for child in children(item):
         if relation(child) in ("HAS CONCEPT MOD", "HAS PROPERTIES") and not is_named(child, *_SAID_ELSEWHERE):
@@ -239,7 +239,7 @@ def _site(item: Attributes, source: Source) -> Resource | None:
 
 def _laterality(item: Attributes, source: Source) -> tuple[Resource, ...]:
     """
-    Component with the side of the finding site as a code, because text cannot be searched or counted.
+    Return a component with the side of the finding site as a code, because text cannot be searched or counted.
 
     The site's own modifier wins over that of the item (PS3.16 TID 1501, TID 300, SNOMED CT 272741003).
     """

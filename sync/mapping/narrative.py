@@ -52,7 +52,7 @@ def conclusions(source: Source) -> list[str]:
 
 def conclusion_codes(source: Source) -> list[Resource]:
     """
-    FHIR *CodeableConcepts* of the coded impressions and conclusions, each once: ``DiagnosticReport.conclusionCode``.
+    Return ``DiagnosticReport.conclusionCode``: a CodeableConcept of each coded impression and conclusion, each once.
 
     A coded conclusion is a CODE item with one of these concept names, or inside such a section (PS3.16 TID 2000, CID
     7000, 7001).

@@ -40,7 +40,7 @@ def _device_of(holder: Attributes, source: Source) -> Resource | None:
 
 
 def algorithms(root: Attributes, source: Source) -> list[Resource]:
-    """Devices of every algorithm that the report names anywhere, 0..n, each once, by id."""
+    """Return the Devices of every algorithm that the report names anywhere, 0..n, each once, by id."""
     devices: dict[str, Resource] = {}
     for holder in (root, *(item for _, item in descendants(root))):
         device = _device_of(holder, source)
@@ -50,7 +50,7 @@ def algorithms(root: Attributes, source: Source) -> list[Resource]:
 
 
 def device_of(root: Attributes, source: Source) -> Resource | None:
-    """Device observer (TID 1004), else the equipment that made the object."""
+    """Return the device observer (TID 1004), else the equipment that made the object."""
     shown = [text for name_code in _DEVICE_NAMES for text in texts_of(root, name_code, source)[:1]]
     if not shown:
         stated = [one_text(root, keyword, source.findings) for keyword in ("Manufacturer", "ManufacturerModelName")]
@@ -63,6 +63,6 @@ def device_of(root: Attributes, source: Source) -> Resource | None:
 
 
 def people_of(root: Attributes, source: Source) -> Sequence[Resource]:
-    """Person observers (TID 1003), by name."""
+    """Return the person observers (TID 1003), by name."""
     names = texts_of(root, _PERSON, source)
     return [{"type": "Practitioner", "display": name} for name in dict.fromkeys(names)]

@@ -91,7 +91,7 @@ def _system_slot(identifier: Resource) -> _Slot:
 
 
 def _patient_slot(identifier: Resource) -> _Slot:
-    """Slot of a Patient's identifier: one system may have many; *secondary* ones are further ones of the studies."""
+    """Return the slot of a Patient's identifier: one system may have several; *secondary* ones are further ones."""
     if identifier.get("use") == "secondary":
         return _SECONDARY_SLOT
     return (*_system_slot(identifier), str(identifier.get("value", "")))
@@ -122,7 +122,7 @@ class Ownership:
 
     @classmethod
     def of_study(cls, *, adopted: bool, written: frozenset[str], study_id_system: str) -> Ownership:
-        """Ownership of an ImagingStudy."""
+        """Return the ownership of an ImagingStudy."""
         extensions = frozenset({(mii.HEIGHT,), (mii.WEIGHT,)})
         if adopted:
             return cls(elements=written - {"identifier", "extension"}, extensions=extensions)
@@ -138,13 +138,13 @@ class Ownership:
 
     @classmethod
     def of_taken_over(cls, *, former: frozenset[str], written: frozenset[str], study_id_system: str) -> Ownership:
-        """Ownership of an adopted ImagingStudy of whose ``former`` elements we are now the only owner."""
+        """Return the ownership of an adopted ImagingStudy of whose ``former`` elements we are now the only owner."""
         ours = cls.of_study(adopted=False, written=written, study_id_system=study_id_system)
         return replace(ours, elements=(written | former) - {"identifier", "extension"})
 
     @classmethod
     def of_patient(cls) -> Ownership:
-        """Ownership of a Patient that we created."""
+        """Return the ownership of a Patient that we created."""
         return cls(
             elements=PATIENT_ELEMENTS,
             identifier_slot=_patient_slot,
@@ -156,7 +156,7 @@ class Ownership:
     @classmethod
     def of_derived(cls, ours: Resource) -> Ownership:
         """
-        Ownership of a derived resource; other systems add their own identifiers.
+        Return the ownership of a derived resource; other systems add their own identifiers.
 
         We own codes of a conclusion only if the document states some: other systems code a conclusion in text.
         """
@@ -166,7 +166,7 @@ class Ownership:
 
     @classmethod
     def of_exactly(cls, ours: Resource) -> Ownership:
-        """Ownership of exactly the elements of ``ours``."""
+        """Return the ownership of exactly the elements of ``ours``."""
         return cls(elements=frozenset(ours) - {"identifier"})
 
 
@@ -253,7 +253,7 @@ def _merged_meta(held: Resource, ours: Resource, owned: Ownership) -> Resource:
 
 def differs(held: Resource, expected: Resource) -> bool:
     """
-    Whether a PUT of ``expected`` would change what the server holds; elements that servers set themselves are ignored.
+    Return whether a PUT of ``expected`` would change the held resource; elements that servers set are ignored.
 
     Servers add a missing narrative, and rewrite its markup, so only the words of our narrative are compared. A time or
     number in another spelling is equal, because some servers drop trailing zeros.
@@ -269,7 +269,7 @@ def _words(resource: Resource) -> list[str]:
 
 
 def has_foreign(merged: Resource, ours: Resource) -> bool:
-    """Whether ``merged`` carries anything beyond ``ours``, so that an update has to read before it writes."""
+    """Return whether ``merged`` carries anything beyond ``ours``, so that an update has to read before it writes."""
     return "text" in merged or differs(merged, ours)
 
 
@@ -281,7 +281,7 @@ def _comparable(resource: Resource) -> Resource:
 
 def _is_same(one: Any, other: Any, element: str = "") -> bool:
     """
-    Whether two pieces of JSON say the same: times without trailing zeros, whole numbers with or without a fraction.
+    Return whether two pieces of JSON are equal but for trailing zeros of times and fractions of whole numbers.
 
     Compared without copies: a study of 30,000 instances takes 20 MB in memory, and each copy as text 6 MB more.
     """

@@ -187,7 +187,7 @@ def patient_of(patient_key: str, rows: Sequence[PatientRow], settings: MappingSe
 
 
 def contradictions(patient: Resource, attributes: Attributes, settings: MappingSettings) -> tuple[str, ...]:
-    """Attributes of a study that contradict a Patient owned by another system."""
+    """Return the attributes of a study that contradict a Patient owned by another system, 0..n."""
     stated = _demographics(attributes, settings, Findings())
     compared = {"gender": "PatientSex", "birthDate": "PatientBirthDate"}
     return tuple(
@@ -209,13 +209,13 @@ def linked_patient_of(rows: Sequence[PatientRow], settings: MappingSettings) -> 
 
 
 def _is_of_another_day(patient: Resource) -> bool:
-    """Whether time and date of birth come from different studies."""
+    """Return whether time and date of birth come from different studies."""
     timed = patient["_birthDate"]
     return timed is not None and timed["extension"][0]["valueDateTime"][: len("YYYY-MM-DD")] != patient["birthDate"]
 
 
 def _demographics(attributes: Attributes, settings: MappingSettings, findings: Findings) -> dict[str, Any]:
-    """Elements of the Patient for which one study has a usable value."""
+    """Return the elements of the Patient for which one study has a usable value."""
     birth_date = first(attributes, "PatientBirthDate", findings)
     return filled(
         {
@@ -245,7 +245,7 @@ def _names(attributes: Attributes, settings: MappingSettings, findings: Findings
 
 
 def _birth_time(attributes: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """R4 extension *patient-birthTime*, which a time without offset cannot fill."""
+    """Return the R4 extension *patient-birthTime*, which a time without offset cannot fill."""
     if not texts(attributes, _BIRTH.time):
         return None
     timestamp = fhir_datetime(attributes, _BIRTH, settings.timezone, findings)
@@ -264,7 +264,7 @@ def _gender(attributes: Attributes, findings: Findings) -> str | None:
 
 
 def _identity_removed(attributes: Attributes, findings: Findings) -> Resource | None:
-    """(0012,0062): with a Patient ID the data are pseudonymised, without one anonymised (HL7 v3 ObservationValue)."""
+    """Return the label of (0012,0062): pseudonymised with a Patient ID, else anonymised (HL7 v3 ObservationValue)."""
     stated = (first(attributes, "PatientIdentityRemoved", findings) or "").strip().upper()
     if stated not in ("", "YES", "NO"):
         findings.note("PatientIdentityRemoved", "value.undefined", "ignored")

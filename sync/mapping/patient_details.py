@@ -33,26 +33,26 @@ _NEUTERED = {"ALTERED": "neutered", "UNALTERED": "intact"}
 
 
 def details_kept(settings: MappingSettings) -> tuple[str, ...]:
-    """Patient attributes to keep; those of animals and of responsible persons only if settings say so."""
+    """Return the patient attributes to keep; those of animals and of responsible persons only if settings say so."""
     animal_kept = _ANIMAL if settings.patient_species else ()
     return (*_AS_A_PERSON, *animal_kept, *(_RESPONSIBLE if settings.patient_responsible_person else ()))
 
 
 def names_to_use(attributes: Attributes, findings: Findings) -> list[Resource]:
-    """FHIR *HumanNames* of (0010,0011) Person Names to Use, with ``use`` usual: free text, not by components."""
+    """Return the *HumanNames* of (0010,0011) Person Names to Use, with ``use`` usual: free text, not by components."""
     keyword = "NameToUse"
     stated = [one_text(item, keyword, findings) for item in items(attributes, "PersonNamesToUseSequence")]
     return [{"use": "usual", "text": " ".join(name.split())} for name in dict.fromkeys(stated) if name]
 
 
 def gender_identity(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """R4 extension *patient-genderIdentity* for each item of (0010,0041)."""
+    """Return the R4 extension *patient-genderIdentity* for each item of (0010,0041)."""
     coded = _coded(attributes, "GenderIdentitySequence", "GenderIdentityCodeSequence", settings, findings)
     return [{"url": PATIENT_GENDER_IDENTITY, "valueCodeableConcept": one} for one in coded]
 
 
 def pronouns(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Extension *individual-pronouns* for each item of (0010,0014)."""
+    """Return the extension *individual-pronouns* for each item of (0010,0014)."""
     coded = _coded(attributes, "ThirdPersonPronounsSequence", "PronounCodeSequence", settings, findings)
     return [{"url": PATIENT_PRONOUNS, "extension": [{"url": "value", "valueCodeableConcept": one}]} for one in coded]
 
@@ -60,7 +60,7 @@ def pronouns(attributes: Attributes, settings: MappingSettings, findings: Findin
 def _coded(
     attributes: Attributes, sequence: str, keyword: str, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
-    """Coded values of the items of a sequence, each once; the comment of an item without a code is its text."""
+    """Return the coded values of the items of a sequence, each once; of an item without a code, its comment as text."""
     comment = {"GenderIdentityCodeSequence": "GenderIdentityComment"}.get(keyword, "PronounComment")
     extensions: list[Resource] = []
     for item in items(attributes, sequence):
@@ -74,7 +74,7 @@ def _coded(
 
 def animal(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    R4 extension *patient-animal*, if DICOM_SYNC_PATIENT_SPECIES asks for it: species 1..1, breed, gender status.
+    Return the R4 extension *patient-animal*, if DICOM_SYNC_PATIENT_SPECIES is set: species 1..1, breed, gender status.
 
     A species or breed without a code is the text of its description.
     """
@@ -102,7 +102,7 @@ def _kind(attributes: Attributes, stem: str, settings: MappingSettings, findings
 
 
 def contacts(attributes: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """``Patient.contact`` of the person responsible (0010,2297), if DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON is set."""
+    """Return ``Patient.contact`` of (0010,2297) Responsible Person, if DICOM_SYNC_PATIENT_RESPONSIBLE_PERSON is set."""
     if not settings.patient_responsible_person:
         return []
     names = human_names(first(attributes, "ResponsiblePerson", findings), "ResponsiblePerson", findings)

@@ -54,7 +54,7 @@ def people(witnesses: Witnesses, role: Role, settings: MappingSettings, findings
 def _person(
     name: str | None, item: Attributes, role: Role, settings: MappingSettings, findings: Findings
 ) -> Resource | None:
-    """R4 *Reference*, logical: ``identifier`` from (0040,1101), ``display`` from the name, else the code's meaning."""
+    """Return a logical *Reference*: ``identifier`` of (0040,1101), ``display`` of the name, else the code's meaning."""
     keyword = "PersonIdentificationCodeSequence"
     codes = items(item, keyword)
     if len(codes) > 1:

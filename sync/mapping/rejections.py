@@ -22,7 +22,7 @@ Rejected for quality, for patient safety, for a wrong worklist entry; retention 
 
 
 def is_rejection_note(attributes: Attributes) -> bool:
-    """Whether an instance is a rejection note."""
+    """Return whether an instance is a rejection note."""
     if first_text(attributes, "SOPClassUID") != KEY_OBJECTS:
         return False
     titles = [

@@ -30,7 +30,7 @@ _DOC_STATUS = {"final": "final", "amended": "amended", "preliminary": "prelimina
 
 def build_document(source: Source) -> Sequence[Resource]:
     """
-    DiagnosticReport and DocumentReference of an encapsulated document.
+    Return the DiagnosticReport and the DocumentReference of an encapsulated document.
 
     Source: R4 ``DiagnosticReport``, ``DocumentReference``; PS3.3 C.24.2.
     """
@@ -40,7 +40,7 @@ def build_document(source: Source) -> Sequence[Resource]:
 
 def build_model(source: Source) -> Sequence[Resource]:
     """
-    DocumentReference of an encapsulated model (STL, OBJ, MTL), which is not a report.
+    Return the DocumentReference of an encapsulated model (STL, OBJ, MTL), which is not a report.
 
     Source: R4 ``DocumentReference``; PS3.3 A.85.
     """
@@ -49,7 +49,7 @@ def build_model(source: Source) -> Sequence[Resource]:
 
 def build_text_report(source: Source) -> Sequence[Resource]:
     """
-    DiagnosticReport of the words of a report, DocumentReference, and an Observation for each measurement in it.
+    Return the DiagnosticReport of a report's words, its DocumentReference, and an Observation for each measurement.
 
     Source: PS3.16 TID 2000 and its like; R4 ``DiagnosticReport``.
     """
@@ -67,7 +67,7 @@ def _is_member(observation: Resource, all_of_them: Sequence[Resource]) -> bool:
 
 
 def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
-    """DiagnosticReport of header and content; ``results`` are ids of Observations."""
+    """Return the DiagnosticReport of header and content; ``results`` are ids of Observations."""
     conclusion = "\n".join(conclusions(source))
     story, whole = narrative(source)
     return source.resource(
@@ -92,12 +92,12 @@ def build_report(source: Source, results: Sequence[str] = ()) -> Resource:
 
 
 def one_title(source: Source) -> str | None:
-    """Human-readable title: (0042,0010), else the code's meaning."""
+    """Return the human-readable title: (0042,0010), else the code's meaning."""
     return one_text(source.attributes, "DocumentTitle", source.findings) or title_of(source).get("text")
 
 
 def _verifiers(source: Source) -> list[Resource]:
-    """(0040,A073): the people who have verified the document, by name and by identification code (0040,A088)."""
+    """Return the people who verified the document (0040,A073), by name and by identification code (0040,A088)."""
     verifiers: list[Resource] = []
     for observer in items(source.attributes, "VerifyingObserverSequence"):
         raw = first(observer, "VerifyingObserverName", source.findings)
@@ -115,7 +115,7 @@ def _verifiers(source: Source) -> list[Resource]:
 
 
 def build_reference(source: Source, report: Resource | None) -> Resource:
-    """DocumentReference to the object of a report, or to an object that holds a document other than a report."""
+    """Return the DocumentReference to the object of a report, or to an object with a document other than a report."""
     title = title_of(source)
     name = one_title(source)
     document_format = {
@@ -152,7 +152,7 @@ def _as_pdf(source: Source, name: str | None) -> list[Resource]:
 
 
 def title_of(source: Source) -> Resource:
-    """CodeableConcept of (0040,A043) Concept Name Code, else the text of (0042,0010), else the SOP class's name."""
+    """Return the CodeableConcept of (0040,A043), else of the text (0042,0010), else of the SOP class's name."""
     coded = name_of(source.attributes, source)
     if coded is not None:
         return coded

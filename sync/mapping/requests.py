@@ -46,7 +46,7 @@ _NUMBERS = (
 
 def accession_numbers(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    FHIR *Identifiers* of (0008,0050) with their issuers (0008,0051), 0..n, each once: ``ImagingStudy.identifier``.
+    Return the identifiers of (0008,0050) with issuers (0008,0051), 0..n, each once: ``ImagingStudy.identifier``.
 
     A study that answers several orders has an accession number for each. The majority's comes first, the others in
     order of system and value.
@@ -65,7 +65,7 @@ def based_on(
     accessions: Sequence[Resource], witnesses: Witnesses, settings: MappingSettings, findings: Findings
 ) -> list[Resource]:
     """
-    ``ImagingStudy.basedOn``: a logical reference for every number of every request, each once.
+    Return ``ImagingStudy.basedOn``: a logical reference for every number of every request, each once.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def based_on(
 
 
 def encounter(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """``ImagingStudy.encounter``: a logical reference by (0038,0010) Admission ID with its issuer (0038,0014)."""
+    """Return ``ImagingStudy.encounter``: a logical reference by (0038,0010) Admission ID and its issuer (0038,0014)."""
     stated = witnesses.agree(_ADMISSION.keyword, _ADMISSION.issuer)
     admission = _identifier(stated, _ADMISSION, settings, findings)
     return {"type": "Encounter", "identifier": admission} if admission else None
@@ -88,7 +88,7 @@ def encounter(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 
 def procedures(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    ``ImagingStudy.procedureCode``: every procedure of every series, each once; the majority's come first.
+    Return ``ImagingStudy.procedureCode``: every procedure of every series, each once; the majority's come first.
 
     The performed procedure (0008,1032), as R4 requires; for an accession number without a performed procedure, the
     requested procedure (0032,1064), of the data set and of its requests.
@@ -123,7 +123,7 @@ def _procedures(
 
 def reasons(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    ``ImagingStudy.reasonCode``: why the study was requested, and why it was performed, each once.
+    Return ``ImagingStudy.reasonCode``: why the study was requested, and why it was performed, each once.
 
     A text beside exactly one code becomes the text of that code; otherwise it is a separate reason.
     """
@@ -159,7 +159,7 @@ def _requests_of(said: Attributes) -> Iterable[Attributes]:
 
 
 def _numbers(item: Attributes, settings: MappingSettings, findings: Findings) -> list[Resource]:
-    """Every typed number of a request; without one, (0040,1001), which is unique only within the request."""
+    """Return every typed number of a request; without one, (0040,1001), which is unique only within the request."""
     identifiers = [_identifier(item, number, settings, findings) for number in _NUMBERS]
     numbers = [number for number in identifiers if number is not None]
     procedure = None if numbers else one_text(item, "RequestedProcedureID", findings)

@@ -20,12 +20,12 @@ _OUR_ID = re.compile(r"(is|pt)-[0-9a-f]{40}")
 
 
 def study_id(study: StudyRef) -> str:
-    """FHIR id of the ImagingStudy that we create for a study."""
+    """Return the FHIR id of the ImagingStudy that we create for a study."""
     return f"is-{study.key}"
 
 
 def patient_id(patient_key: str) -> str:
-    """FHIR id of the Patient that we create for a patient key."""
+    """Return the FHIR id of the Patient that we create for a patient key."""
     return f"pt-{patient_key}"
 
 
@@ -46,22 +46,22 @@ def derived_id(resource_type: str, study: StudyRef, sop_instance_uid: str, place
 
 
 def is_our_id(resource_id: str) -> bool:
-    """Whether `study_id` or `patient_id` could have made the id, for any study or patient."""
+    """Return whether `study_id` or `patient_id` could have made the id, for any study or patient."""
     return _OUR_ID.fullmatch(resource_id) is not None
 
 
 def device_id(*identity: str) -> str:
-    """FHIR id of the Device that these attributes identify."""
+    """Return the FHIR id of the Device that these attributes identify."""
     return f"dv-{digest('device', *identity)}"
 
 
 def endpoint_id(root: str) -> str:
-    """FHIR id of the Endpoint for a DICOMweb root."""
+    """Return the FHIR id of the Endpoint for a DICOMweb root."""
     return f"ep-{digest('endpoint', root)}"
 
 
 def study_identifier(study: StudyRef) -> tuple[str, str]:
-    """System and value under which a study is looked up (FHIR R4 ImagingStudy.identifier)."""
+    """Return system and value by which a study is searched (FHIR R4 ImagingStudy.identifier)."""
     return DICOM_UID_SYSTEM, f"urn:oid:{study.study_instance_uid}"
 
 
@@ -71,7 +71,7 @@ def canonical(value: Any) -> bytes:
 
 
 def content_hash(value: Any) -> str:
-    """Hex SHA-256 of the canonical form, 32 digits."""
+    """Return the SHA-256 of the canonical form, as its first 32 hex digits."""
     return hashlib.sha256(canonical(value)).hexdigest()[:32]
 
 

@@ -81,5 +81,5 @@ class Source:
 
 
 def dicom_uid(value: str) -> Resource:
-    """FHIR *Identifier* that is a DICOM UID."""
+    """Return the FHIR *Identifier* of a DICOM UID."""
     return {"system": DICOM_UID_SYSTEM, "value": f"urn:oid:{value}"}

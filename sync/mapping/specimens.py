@@ -18,7 +18,7 @@ _ISSUER = "IssuerOfTheSpecimenIdentifierSequence"
 
 def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    ``series.specimen``: every specimen of a series, and every container of specimens, each once.
+    Return ``series.specimen``: every specimen of a series, and every container of specimens, each once.
 
     The order depends only on their values. A slide is a container: laboratories search by its number (0040,0512).
     """
@@ -34,7 +34,7 @@ def specimens(witnesses: Witnesses, settings: MappingSettings, findings: Finding
 
 
 def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """Refer by (0040,0551) if its issuer is named, else by the UID (0040,0554), else by (0040,0551) without issuer."""
+    """Return a reference by (0040,0551) if its issuer is named, else by UID (0040,0554), else by (0040,0551) alone."""
     value = one_text(item, "SpecimenIdentifier", findings)
     stated = first(item, "SpecimenUID", findings)
     specimen_uid = uid(stated)
@@ -55,7 +55,7 @@ def _specimen(item: Attributes, settings: MappingSettings, findings: Findings) -
 
 
 def _container(said: Attributes, settings: MappingSettings, findings: Findings) -> Resource | None:
-    """Specimens in a container (0040,0512), which R4 knows by ``Specimen.container.identifier``."""
+    """Return the specimens in a container (0040,0512), which R4 knows by ``Specimen.container.identifier``."""
     value = one_text(said, _CONTAINER, findings)
     if value is None:
         return None

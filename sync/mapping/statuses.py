@@ -8,7 +8,7 @@ from sync.mapping.values import code, first, uid
 
 
 def predecessors(source: Source) -> list[str]:
-    """SOP Instance UIDs of the documents that this one replaces, (0040,A360), each once."""
+    """Return the SOP Instance UIDs of the documents that this one replaces, (0040,A360), each once."""
     series = [
         referenced
         for item in items(source.attributes, _PREDECESSORS)
@@ -31,13 +31,13 @@ _LEFT_OUT = frozenset({"omitted", "instance only"})
 
 
 def lacks_content(source: Source) -> bool:
-    """Whether the reader left out parts of the document: a document that may lack a result must not be final."""
+    """Return whether the reader left out parts of the document: a result may be missing, so it must not be final."""
     return any(finding.keyword in _OF_CONTENT and finding.action in _LEFT_OUT for finding in source.record.findings)
 
 
 def document_status(source: Source) -> str:
     """
-    DiagnosticReport.status of (0040,A491) Completion, (0040,A493) Verification and (0040,A496) Preliminary Flag.
+    Return DiagnosticReport.status by (0040,A491) Completion, (0040,A493) Verification and (0040,A496) Preliminary Flag.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class Keywords(NamedTuple):
 
 def fhir_date(raw: str | None, keyword: str, findings: Findings) -> str | None:
     """
-    FHIR *date* of a DA value: ``YYYYMMDD``, the old ``YYYY.MM.DD``, or partial (``YYYY``, ``YYYYMM``).
+    Return the FHIR *date* of a DA value: ``YYYYMMDD``, the old ``YYYY.MM.DD``, or partial (``YYYY``, ``YYYYMM``).
 
     Returns
     -------
@@ -71,7 +71,7 @@ def _on_calendar(parts: list[str]) -> bool:
 
 def fhir_datetime(attributes: Attributes, keywords: Keywords, zone: str, findings: Findings) -> str | None:
     """
-    FHIR *dateTime* of a DA and a TM value.
+    Return the FHIR *dateTime* of a DA and a TM value.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _joined(dated: str, timed: str, shift: str, keywords: Keywords, findings: Fi
 
 def instant(timestamp: str | None) -> str | None:
     """
-    FHIR *instant* of a dateTime with a time; None for a bare date.
+    Return the FHIR *instant* of a dateTime with a time; None for a bare date.
 
     Its fraction has no trailing zeros, because servers on .NET return an instant without them, and a comparison as text
     would always differ. Source: PS3.5 6.2 (TM); R4 ``instant``.

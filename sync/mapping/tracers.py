@@ -52,7 +52,7 @@ _LONGEST = timedelta(days=30)
 
 def tracer(witnesses: Witnesses, modality: str, settings: MappingSettings, findings: Findings) -> list[Resource]:
     """
-    Parts of the extension, 0..n: agent, nuclide, dose, half-life, time since administration, unit of the pixels.
+    Return the parts of the extension, 0..n: agent, nuclide, dose, half-life, time since administration, unit of pixels.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _quantity(name: str, given: Attributes, keyword: str, unit: tuple[str, str],
 
 
 def _scale(witnesses: Witnesses, findings: Findings) -> Resource | None:
-    """(0054,1001), else (0028,1054), in UCUM."""
+    """Return the unit of the pixels, (0054,1001), else (0028,1054), in UCUM."""
     for keyword in ("Units", "RescaleType"):
         stated = code(first_text(witnesses.majority(keyword), keyword), keyword, findings)
         if stated:
@@ -112,7 +112,7 @@ def _scale(witnesses: Witnesses, findings: Findings) -> Resource | None:
 
 
 def _windows(witnesses: Witnesses, findings: Findings) -> list[Resource]:
-    """Mean energy of each window, in keV: (0054,0012), half-way between its limits."""
+    """Return the mean energy of each window, in keV: (0054,0012), half-way between its limits."""
     keyword = "EnergyWindowInformationSequence"
     made = []
     for window in items(witnesses.majority(keyword), keyword):
@@ -129,7 +129,7 @@ def _windows(witnesses: Witnesses, findings: Findings) -> list[Resource]:
 
 
 def _exposure(name: str, witnesses: Witnesses, given: Attributes) -> Resource | None:
-    """Seconds from administration to the earliest acquisition of the series; None if either is unknown."""
+    """Return the seconds from administration to the earliest acquisition of the series; None if either is unknown."""
     spans = [
         span
         for one in witnesses.distinct("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")

@@ -79,7 +79,7 @@ def clean(raw: str) -> str:
 
 def text(raw: str | None, keyword: str, findings: Findings) -> str | None:
     """
-    FHIR *string*.
+    Return the FHIR *string* of a text, without control characters.
 
     Returns
     -------
@@ -105,18 +105,18 @@ def _cut(cleaned: str, keyword: str, findings: Findings) -> str:
 
 
 def code(raw: str | None, keyword: str, findings: Findings) -> str | None:
-    """FHIR *code*: as `text`, and with only single spaces inside."""
+    """Return the FHIR *code* of a text: as `text`, and with only single spaces inside."""
     value = text(raw, keyword, findings)
     return " ".join(value.split()) if value else None
 
 
 def one_text(attributes: Attributes, keyword: str, findings: Findings) -> str | None:
-    """First non-empty value of an attribute as FHIR *string*; more than one is a finding."""
+    """Return the first non-empty value of an attribute as FHIR *string*; more than one is a finding."""
     return text(first(attributes, keyword, findings), keyword, findings)
 
 
 def first(attributes: Attributes, keyword: str, findings: Findings) -> str | None:
-    """First non-empty value of an attribute, unchanged; more than one is a finding."""
+    """Return the first non-empty value of an attribute, unchanged; more than one is a finding."""
     if keyword not in attributes:
         return None
     values = texts(attributes, keyword)
@@ -127,7 +127,7 @@ def first(attributes: Attributes, keyword: str, findings: Findings) -> str | Non
 
 def number(attributes: Attributes, keyword: str, findings: Findings) -> int | None:
     """
-    FHIR *unsignedInt* of an attribute with VR IS.
+    Return the FHIR *unsignedInt* of an attribute with VR IS.
 
     ``1.0`` and ``1E1`` are whole numbers too. Negative, broken, fractional or too large values are findings; there is
     no default. Source: R4 ``ImagingStudy.series.number``.
@@ -166,7 +166,7 @@ def _whole(value: Any) -> int | None:
 
 def decimal(stated: str, factor: int = 0) -> int | float | None:
     """
-    FHIR *decimal* of a DS or FD value, times ten to the ``factor``; None if it is not a number that servers keep.
+    Return the FHIR *decimal* of a DS or FD value, times ten to the ``factor``; None if servers do not keep it.
 
     Whole numbers become integers, however they are spelled: servers do not keep the difference.
     """
@@ -186,7 +186,7 @@ def ucum_quantity(
     stated: str, keyword: str, unit: str, ucum: str, findings: Findings, *, factor: int = 0
 ) -> Resource | None:
     """
-    FHIR *Quantity* of a DS or FD value, times ten to the ``factor``; None, with a finding, if `decimal` returns None.
+    Return the FHIR *Quantity* of a DS or FD value, times ten to the ``factor``; None, with a finding, like `decimal`.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def system_uri(raw: str | None) -> str | None:
 
 def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: Findings) -> Resource | None:
     """
-    FHIR *Coding* of one item of a code sequence (PS3.3 Table 8.8-1).
+    Return the FHIR *Coding* of one item of a code sequence (PS3.3 Table 8.8-1).
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def coding(item: Attributes, keyword: str, settings: MappingSettings, findings: 
 
 
 def _code_value(item: Attributes, keyword: str, findings: Findings) -> tuple[str | None, bool]:
-    """(0008,0100), else (0008,0119), else (0008,0120), and whether it is the last one, which must be a URI."""
+    """Return (0008,0100), else (0008,0119), else (0008,0120), and whether it is the last one, which must be a URI."""
     value = first(item, "CodeValue", findings) or first(item, "LongCodeValue", findings)
     if value is not None:
         return code(value, keyword, findings), False

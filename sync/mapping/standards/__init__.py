@@ -22,13 +22,13 @@ class BodyPart(NamedTuple):
 
 @cache
 def body_parts() -> Mapping[str, BodyPart]:
-    """PS3.16 Annex L: defined terms of (0018,0015), in capital letters -> SNOMED CT code and meaning of the region."""
+    """Return PS3.16 Annex L: defined terms of (0018,0015), in capitals -> SNOMED CT code and meaning of the region."""
     return {term: BodyPart(code, meaning) for term, code, meaning in _rows("body_parts.tsv")}
 
 
 @cache
 def snomed_ct_of_rt() -> Mapping[str, str]:
-    """PS3.16 Annex D.5: retired SNOMED RT code -> SNOMED CT code."""
+    """Return PS3.16 Annex D.5: retired SNOMED RT code -> SNOMED CT code."""
     return {rt: ct for rt, ct in _rows("snomed_rt.tsv")}  # noqa: C416 -- rows are lists
 
 
