@@ -33,7 +33,7 @@ class CircuitBreaker:
 
     def remaining(self) -> float:
         """
-        Seconds until the next call may try; 0 when it may try now.
+        Return the seconds until the next call may try; 0 if it may try now.
 
         The caller that gets 0 while the breaker is open is the probe; all others wait for another pause.
         """

@@ -12,7 +12,7 @@ class SystemClock(Clock):
     """The computer's clock."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Return the time, aware, in UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:

@@ -222,7 +222,7 @@ def exporting(settings: Settings) -> OpenTelemetry | None:
 
 
 def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
-    """OTLP over HTTP, protobuf. Source: OTLP exporter specification, "Endpoint URLs for OTLP/HTTP"."""
+    """Return the OTLP exporters of metrics and spans, over HTTP. Source: OTLP exporter specification, endpoint URLs."""
     # Imported here, so that an exporter that cannot be loaded does not disable the other.
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 -- see above
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- see above
@@ -235,7 +235,7 @@ def _otlp(endpoint: str) -> tuple[MetricExporter, SpanExporter]:
 
 def _azure_monitor(connection: str) -> tuple[MetricExporter, SpanExporter]:
     """
-    Application Insights; ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` makes the exporter use the identity.
+    Return the Azure exporters; ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` makes them use the identity.
 
     Data that cannot be sent are dropped and not kept on disk: our own history is in Table Storage.
     """

@@ -100,7 +100,7 @@ def _date(text: str) -> datetime | None:
 
 
 def _is_of_range(request: Any, response: Any) -> bool:
-    """Whether a part of a blob begins at the requested byte: a cache may answer with another part of the same blob."""
+    """Return whether a part of a blob begins at the requested byte: a cache may answer with another part of it."""
     asked = _FIRST_BYTE.match(str(request.headers.get("x-ms-range") or ""))
     told = _FIRST_BYTE.match(str(response.headers.get("Content-Range") or ""))
     return asked is None or told is None or int(asked[1]) == int(told[1])

@@ -60,7 +60,7 @@ class Webhook(AlertChannel):
         await self._client.aclose()
 
     async def send(self, notice: Notice) -> None:
-        """Post the notice; after three attempts `WebhookUnavailable`."""
+        """Send the notice by POST; after three attempts raise `WebhookUnavailable`."""
         retrying = short_retries(lambda _: True, sleep=self._sleep)
         await retrying(self._post, notice)
 

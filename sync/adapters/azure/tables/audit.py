@@ -21,7 +21,7 @@ _PARTITION = "audit"
 
 
 def audit_row(entry: AuditEntry) -> Entity:
-    """Row of table ``audit``."""
+    """Return the row of table ``audit``."""
     author = digest(entry.who, entry.action, entry.subject, entry.code, length=16)
     return check_size(
         {
@@ -38,7 +38,7 @@ def audit_row(entry: AuditEntry) -> Entity:
 
 
 def audit_from(row: Mapping[str, Any]) -> AuditEntry:
-    """Inverse of `audit_row`."""
+    """Read a row back: the inverse of `audit_row`."""
     texts = {name: row[name] for name in ("who", "action", "subject", "code", "why")}
     return AuditEntry(at=utc_of(row["at"]), **texts)
 

@@ -25,7 +25,7 @@ _DELETED_AT_ONCE = 16
 
 
 def cursor_row(cursor: Cursor) -> Entity:
-    """Row of table ``cursors``, all in one partition: there are few."""
+    """Return the row of table ``cursors``, all in one partition: there are few."""
     row = {
         "PartitionKey": _PARTITION,
         "RowKey": key_of(cursor.name),
@@ -39,7 +39,7 @@ def cursor_row(cursor: Cursor) -> Entity:
 
 
 def cursor_from(row: Mapping[str, Any]) -> Cursor:
-    """Inverse of `cursor_row`."""
+    """Read a row back: the inverse of `cursor_row`."""
     return Cursor(
         name=row["name"],
         position=unpack(row, "position"),

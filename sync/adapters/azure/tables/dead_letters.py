@@ -30,7 +30,7 @@ _EMPTY_AT_MOST = 10
 
 
 def dead_letter_row(letter: DeadLetter) -> Entity:
-    """Row of table ``deadletters``; keeps the data that a retry needs, which logs and lists never show."""
+    """Return the row of table ``deadletters``; keeps the data that a retry needs, which logs and lists never show."""
     return check_size(
         {
             "PartitionKey": letter.kind.value,
@@ -49,7 +49,7 @@ def dead_letter_row(letter: DeadLetter) -> Entity:
 
 
 def dead_letter_from(row: Mapping[str, Any]) -> DeadLetter:
-    """Inverse of `dead_letter_row`."""
+    """Read a row back: the inverse of `dead_letter_row`."""
     return DeadLetter(
         kind=SubjectKind(row["PartitionKey"]),
         subject=row["subject"],
@@ -140,7 +140,7 @@ def _token(continuation: dict[str, str] | None) -> str | None:
 
 
 def _continuation(token: str | None) -> Any:
-    """Inverse of `_token`; None if we did not make the token."""
+    """Read a token back: the inverse of `_token`; None if we did not make the token."""
     try:
         fields = json.loads(base64.urlsafe_b64decode(token or ""))
     except ValueError:

@@ -27,12 +27,12 @@ _REMEMBERED = 10_000
 
 
 def dirty_shard(study: StudyRef) -> str:
-    """Partition of a study's dirty row."""
+    """Return the partition of a study's dirty row."""
     return f"{int(study.key[:4], 16) % DIRTY_SHARDS:02d}"
 
 
 def dirty_row(dirty: DirtyStudy) -> Entity:
-    """Row of table ``dirty``."""
+    """Return the row of table ``dirty``."""
     row = {
         "PartitionKey": dirty_shard(dirty.study),
         "RowKey": dirty.study.key,
@@ -51,7 +51,7 @@ def dirty_row(dirty: DirtyStudy) -> Entity:
 
 
 def dirty_from(row: Mapping[str, Any]) -> DirtyStudy:
-    """Inverse of `dirty_row`."""
+    """Read a row back: the inverse of `dirty_row`."""
     return DirtyStudy(
         study=study_from(row),
         first_marked=utc_of(row["first_marked"]),

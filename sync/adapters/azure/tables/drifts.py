@@ -15,7 +15,7 @@ from sync.ports import Drifts
 
 
 def drift_row(drift: Drift) -> Entity:
-    """Row of table ``drifts``."""
+    """Return the row of table ``drifts``."""
     row = {
         "PartitionKey": key_of(drift.subject),
         "RowKey": key_of(f"{drift.kind.value}.{drift.resource}"),
@@ -32,7 +32,7 @@ def drift_row(drift: Drift) -> Entity:
 
 
 def drift_from(row: Mapping[str, Any]) -> Drift:
-    """Inverse of `drift_row`."""
+    """Read a row back: the inverse of `drift_row`."""
     return Drift(
         subject=row["subject"],
         kind=DriftKind(row["kind"]),

@@ -36,7 +36,7 @@ def history_keys(event: StudyEvent) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def history_row(event: StudyEvent, keys: tuple[str, str]) -> Entity:
-    """Row of table ``history``."""
+    """Return the row of table ``history``."""
     partition, row = keys
     return {
         "PartitionKey": partition,
@@ -50,7 +50,7 @@ def history_row(event: StudyEvent, keys: tuple[str, str]) -> Entity:
 
 
 def history_from(row: Mapping[str, Any]) -> StudyEvent:
-    """Inverse of `history_row`."""
+    """Read a row back: the inverse of `history_row`."""
     return StudyEvent(
         study=study_from(row),
         at=utc_of(row["at"]),

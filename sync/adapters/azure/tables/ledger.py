@@ -29,7 +29,7 @@ _SOURCE = ("account", "container", "name")
 
 
 def ledger_row(row: LedgerRow) -> Entity:
-    """Row of table ``ledger``."""
+    """Return the row of table ``ledger``."""
     record = row.record
     return check_size(
         {
@@ -47,7 +47,7 @@ def ledger_row(row: LedgerRow) -> Entity:
 
 def ledger_from(row: Mapping[str, Any], like: Attributes | None = None) -> LedgerRow:
     """
-    Inverse of `ledger_row`.
+    Read a row back: the inverse of `ledger_row`.
 
     Parameters
     ----------

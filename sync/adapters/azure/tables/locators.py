@@ -17,7 +17,7 @@ from sync.ports import Company, Locators
 
 
 def locator_row(locator: Locator) -> Entity:
-    """Row of table ``locators``; keeps the object's name, so that a dead letter, which has only the key, can retry."""
+    """Return the row of table ``locators``, with the object's name, because its dead letter has only the key."""
     key = locator.object.key
     history = sorted([study.study_instance_uid, study.partition] for study in locator.history)
     row = {
@@ -40,7 +40,7 @@ def locator_row(locator: Locator) -> Entity:
 
 
 def locator_from(row: Mapping[str, Any]) -> Locator:
-    """Inverse of `locator_row`."""
+    """Read a row back: the inverse of `locator_row`."""
     history = unpack(row, "history") if "history0" in row else []
     return Locator(
         object=ObjectRef(account=row["account"], container=row["container"], name=row["name"]),

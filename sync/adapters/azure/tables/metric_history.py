@@ -49,7 +49,7 @@ def _row_keys(row: MetricRow) -> tuple[str, str]:
 
 
 def metric_row(row: MetricRow) -> Entity:
-    """Row of table ``series``."""
+    """Return the row of table ``metrics``."""
     partition, key = _row_keys(row)
     samples = [
         [key.name, key.attributes, measurement.count, measurement.total, measurement.highest, measurement.buckets]
@@ -68,7 +68,7 @@ def metric_row(row: MetricRow) -> Entity:
 
 
 def metric_row_from(row: Mapping[str, Any]) -> MetricRow:
-    """Inverse of `metric_row`."""
+    """Read a row back: the inverse of `metric_row`."""
     return MetricRow(
         seconds=row["seconds"],
         start=utc_of(row["start"]),

@@ -14,7 +14,7 @@ from sync.ports import PatientRows
 
 
 def patient_row(row: PatientRow) -> Entity:
-    """Row of table ``patients``."""
+    """Return the row of table ``patients``."""
     return check_size(
         {
             "PartitionKey": key_of(row.patient_key),
@@ -28,7 +28,7 @@ def patient_row(row: PatientRow) -> Entity:
 
 
 def patient_from(row: Mapping[str, Any]) -> PatientRow:
-    """Inverse of `patient_row`."""
+    """Read a row back: the inverse of `patient_row`."""
     return PatientRow(
         patient_key=row["patient_key"],
         study=study_from(row),

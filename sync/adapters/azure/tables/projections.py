@@ -30,7 +30,7 @@ _NEW = {"published_state": "", "published_count": 0}
 
 
 def projection_row(projection: Projection) -> Entity:
-    """Row of table ``projections``."""
+    """Return the row of table ``projections``."""
     lists = {
         "elements": sorted(projection.elements),
         "patient_keys": sorted(projection.patient_keys),
@@ -51,7 +51,7 @@ def projection_row(projection: Projection) -> Entity:
 
 
 def projection_from(row: Mapping[str, Any]) -> Projection:
-    """Inverse of `projection_row`."""
+    """Read a row back: the inverse of `projection_row`."""
     lists = unpack(row, "lists")
     return Projection(
         study=study_from(row),

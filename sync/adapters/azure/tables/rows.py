@@ -77,7 +77,7 @@ def pack(name: str, value: Any) -> Entity:
 
 
 def unpack(entity: Mapping[str, Any], name: str) -> Any:
-    """Inverse of `pack`."""
+    """Read a packed value back: the inverse of `pack`."""
     return unpacked(packed(entity, name))
 
 
@@ -100,12 +100,12 @@ def without_none(entity: Entity) -> Entity:
 
 
 def study_columns(study: StudyRef) -> Entity:
-    """Columns that name a study."""
+    """Return the columns that name a study."""
     return {"study_uid": study.study_instance_uid, "study_partition": study.partition}
 
 
 def study_from(entity: Mapping[str, Any]) -> StudyRef:
-    """Inverse of `study_columns`."""
+    """Read a study back: the inverse of `study_columns`."""
     return StudyRef(study_instance_uid=entity["study_uid"], partition=entity["study_partition"])
 
 
@@ -115,7 +115,7 @@ def findings_list(findings: Iterable[Finding]) -> list[list[str]]:
 
 
 def findings_from(items: Iterable[list[str]]) -> tuple[Finding, ...]:
-    """Inverse of `findings_list`."""
+    """Read findings back: the inverse of `findings_list`."""
     return tuple(Finding(keyword=keyword, code=code, action=action) for keyword, code, action in items)
 
 
@@ -126,7 +126,7 @@ def time_text(value: datetime | None) -> str | None:
 
 def time_from(text: Any) -> datetime | None:
     """
-    Inverse of `time_text`; a time without an offset, as after an edit by hand, is UTC.
+    Read a time back: the inverse of `time_text`; a time without an offset, as after an edit by hand, is UTC.
 
     Raises
     ------

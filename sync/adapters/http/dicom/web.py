@@ -104,7 +104,7 @@ class DicomWeb(Remote):
 
     def is_own(self, response: httpx.Response) -> bool:
         """
-        Whether a failure may come from the server itself: its body is plain text or empty.
+        Return whether a failure may come from the server itself: its body is plain text or empty.
 
         Source: microsoft/dicom-server ``ExceptionHandlingMiddleware`` (a message as the whole body). This is not yet a
         proof; `sync.adapters.http.dicom.service` asks further.
@@ -146,7 +146,7 @@ class OrthancWeb(DicomWeb):
     """An Orthanc, whose failures are JSON objects that name its own error. Source: Orthanc ``HttpDescribeErrors``."""
 
     def is_own(self, response: httpx.Response) -> bool:
-        """Whether Orthanc itself says that the resource is unknown; a missing file of a known resource is 404 too."""
+        """Return whether Orthanc itself says that the resource is unknown; a missing file of a known one is 404 too."""
         try:
             body = json.loads(response.content)
         except (ValueError, RecursionError):

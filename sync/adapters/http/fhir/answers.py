@@ -51,7 +51,7 @@ _FOREIGN_HINTS: Mapping[int, str] = {413: BODY_REFUSED, 403: FIREWALL}
 
 
 def is_gone(response: httpx.Response) -> bool:
-    """Whether the FHIR service itself says that the resource does not exist or was deleted."""
+    """Return whether the FHIR service itself says that the resource does not exist or was deleted."""
     return response.status_code in GONE and is_own(response)
 
 
@@ -97,7 +97,7 @@ def _status(response: Mapping[str, Any]) -> int:
 
 
 def is_cancelled(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry failed only because another one of its transaction did (424)."""
+    """Return whether an entry failed only because another one of its transaction did (424)."""
     return _status(part_of(entry, "response")) == httpx.codes.FAILED_DEPENDENCY
 
 

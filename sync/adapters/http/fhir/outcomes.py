@@ -55,7 +55,7 @@ _ELEMENTS = frozenset(_NAMES.split())
 
 
 def is_own(response: httpx.Response) -> bool:
-    """Whether the FHIR service itself reports the failure, with an OperationOutcome."""
+    """Return whether the FHIR service itself reports the failure, with an OperationOutcome."""
     if "json" not in response.headers.get("Content-Type", "").lower():
         return False
     try:

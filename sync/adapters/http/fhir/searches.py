@@ -99,7 +99,7 @@ class Searches:
 
 
 def _are_refused(searchsets: Sequence[Searchset | None]) -> bool:
-    """Whether the server itself neither answered nor denied any of the searches."""
+    """Return whether the server itself neither answered nor denied any of the searches."""
     return all(searchset is not None and not searchset for searchset in searchsets)
 
 
