@@ -88,6 +88,6 @@ def details(burst: Burst) -> dict[str, object]:
 
 
 def _shape(request: Request) -> str:
-    """Method and target without keys and queries."""
+    """Return method and target without keys and queries."""
     path = request.target.partition("?")[0].partition("(")[0]
     return f"{request.method} {path}"

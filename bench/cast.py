@@ -52,7 +52,7 @@ class Cast:
 
     def process(self, instance: Instance) -> None:
         """
-        Bring one instance into FHIR.
+        Write one instance to FHIR, as DICOM Cast does.
 
         Raises
         ------

@@ -125,7 +125,7 @@ def ours(world: BenchWorld, files: Study) -> Taken:
 
 def cast(fhir: Fhir, files: Study) -> Taken:
     """
-    Bring a study into FHIR as DICOM Cast does.
+    Write a study to FHIR as DICOM Cast does.
 
     Raises
     ------

@@ -56,7 +56,7 @@ _KEY = ObjectKey("0" * 20 + "-0", "0" * 40)
 
 
 def files() -> dict[str, bytes]:
-    """The benched files by kind."""
+    """Return the files to measure, by kind."""
     file_bytes = {kind: (WHEEL / name).read_bytes() for kind, name in KINDS.items()}
     for kind, pattern in CORPUS_KINDS.items():
         for path in sorted(CORPUS.glob(pattern)):
@@ -68,7 +68,7 @@ def files() -> dict[str, bytes]:
 
 
 def to_row(data: bytes) -> dict[str, Any]:
-    """Header to the row that Table Storage keeps."""
+    """Turn a header into the row that Table Storage keeps."""
     record = parse_header(data, size=len(data), limits=_LIMITS)
     assert isinstance(record, InstanceRecord)
     return ledger_row(LedgerRow(object_key=_KEY, record=record, order="2026-01-01T00:00:00+00:00"))
@@ -80,7 +80,7 @@ def bare(data: bytes) -> object:
 
 
 def seconds(action: Callable[[bytes], object], data: bytes, repeats: int) -> float:
-    """CPU seconds of one call."""
+    """Return the CPU seconds of one call."""
     started = time.process_time()
     for _ in range(repeats):
         action(data)
@@ -88,7 +88,7 @@ def seconds(action: Callable[[bytes], object], data: bytes, repeats: int) -> flo
 
 
 def compare(data: bytes, rounds: int = 7, budget: float = 0.03) -> tuple[float, float]:
-    """Best CPU seconds of one call, ours and bare, over rounds in which they take turns."""
+    """Return the best CPU seconds of one call, ours and bare, over rounds in which they take turns."""
     repeats = max(3, int(budget / max(seconds(bare, data, 3), 1e-6)))
     pairs = [(seconds(to_row, data, repeats), seconds(bare, data, repeats)) for _ in range(rounds)]
     return min(ours for ours, _ in pairs), min(theirs for _, theirs in pairs)

@@ -321,7 +321,7 @@ def _replay(request: ReplayRequest, counts: Mapping[str, int], now: datetime) ->
 
 
 def _measured(size: Size, s: Services, now: datetime) -> Iterable[Work]:
-    """Six days of hours, and then minutes of every worker, as busy as a hospital."""
+    """Yield the writes of measurements: six days by the hour, then minutes of every worker, as busy as a hospital."""
     minute, begin = _minute(), floor(now, MINUTE) - timedelta(minutes=size.minutes)
     hour = added_up([minute] * 60 * size.workers)
     first = floor(begin, HOUR)

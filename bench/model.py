@@ -173,7 +173,7 @@ def tables(fhir: float = FHIR) -> str:
 
 
 def _rounded(rate: float) -> str:
-    """Three figures: the model is no better."""
+    """Round to three figures: the model is no better."""
     return f"{float(f'{rate:.3g}'):,.0f}"
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def children_of(process: int) -> list[int]:
-    """Processes that this one has started and that still run; none where the system does not tell."""
+    """Return the running child processes of this one; none where the system does not tell."""
     threads = Path(f"/proc/{process}/task").glob("*/children")  # proc(5): of whichever thread started them
     return [int(child) for record in threads for child in record.read_text(encoding="utf-8").split()]
 
 
 def worked(processes: Sequence[int]) -> float:
-    """Milliseconds of processor time that the processes have had; 0 where the system does not tell."""
+    """Return the milliseconds of processor time that the processes have used; 0 where the system does not tell."""
     ticks = 0
     for process in processes:
         record = Path(f"/proc/{process}/stat")

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def act_on_each(waiting: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
-    """Act on each of what waits, in its order, ``at_once`` at a time; none is made before its turn."""
+    """Act on each of a sequence, in its order, ``at_once`` at a time; no item is made before its turn."""
     left = iter(waiting)
 
     async def some() -> None:

@@ -144,7 +144,7 @@ def simulate(limits: Limits, load: Load, workers: int, *, studies: int) -> Outco
 
 
 def _interleaved(studies: int, load: Load) -> list[dict[int, int]]:
-    """Deal the instances of the studies that arrive at once out into batches, in turns."""
+    """Divide the instances of studies that arrive at once into batches, in turns."""
     batches, batch, size = [], defaultdict[int, int](int), 0
     for first in range(0, studies, load.studies_at_once):
         group = range(first, min(first + load.studies_at_once, studies))

@@ -163,7 +163,7 @@ def _patient_row(study: StudyRef, rows: Sequence[LedgerRow], settings: Settings)
 
 
 def _project(environment: Mapping[str, str]) -> None:
-    """Bring what the backfills read to FHIR."""
+    """Write the studies that the backfills read to FHIR."""
     command = [sys.executable, "-m", "sync", "backfill", "--project", "--json"]
     done = subprocess.run(command, cwd=_ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -183,7 +183,7 @@ def _walk(kind: str, name: str, settings: Settings) -> NewWalk:
 
 
 def _shared(asked: tuple[str, str], hosts: int, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Have that many processes do one walk; return seconds, and how many requests each made of the storage."""
+    """Run one walk by that many processes; return its seconds, and the storage requests of each process."""
     asyncio.run(_begin(asked, environment))
     with contextlib.ExitStack() as stack:
         relays = [

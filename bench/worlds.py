@@ -70,7 +70,7 @@ class Fhir:
         return entries[0]["resource"] if entries else None
 
     def holds(self, study: Study) -> bool:
-        """Whether every instance of the study is there."""
+        """Return whether every instance of the study is there."""
         held = self.study(study.uid)
         return held is not None and instances_of(held) == len(study.instances)
 

@@ -86,7 +86,7 @@ def _is_uid(text: str) -> bool:
 
 
 def _fits(tag: BaseTag, count: int) -> bool:
-    """Whether this number of values fits the multiplicity of the dictionary; private elements may have any."""
+    """Return whether this number of values fits the multiplicity of the dictionary; private elements may have any."""
     try:
         least, _, most = dictionary_VM(tag).partition("-")
     except KeyError:

@@ -33,7 +33,7 @@ LEASH = SOURCES / "leash.cjs"
 @cache
 def node_home() -> Path:
     """
-    Folder of the Node distribution inside the wheel.
+    Return the folder of the Node distribution inside the wheel.
 
     Raises
     ------

@@ -320,5 +320,5 @@ class NewServer(FhirServer):
         return dict.fromkeys(references, frozenset())
 
     async def transact(self, writes: Sequence[FhirWrite]) -> Sequence[str | None]:
-        """Never called: a dry run sends nothing."""
+        """Raise, because a dry run sends nothing."""
         raise InvalidResource(f"{len(writes)} writes were sent while nothing may be")

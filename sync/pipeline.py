@@ -138,7 +138,7 @@ async def _ensure_claimable(before: Locator | None, inspection: Inspection, s: I
 
 
 async def _is_known(before: Locator, s: Inspect) -> bool:
-    """Whether the object is unchanged since an ingest that settled and found it to be part of a study."""
+    """Return whether the object is unchanged since an ingest that settled and found it to be part of a study."""
     return before.settled and before.study is not None and await s.objects.etag(before.object) == before.etag
 
 

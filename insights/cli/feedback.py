@@ -32,7 +32,7 @@ app = typer.Typer(
 
 @app.callback()
 def _feedback() -> None:
-    """Commands that give readers feedback."""
+    """Group the commands that give readers feedback."""
 
 
 @app.command("report")

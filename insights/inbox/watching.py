@@ -152,7 +152,7 @@ async def _tell(  # noqa: PLR0917 -- one step of `_run`
     time: datetime,
     counts: WatchRun,
 ) -> None:
-    """Bring the items of some patients up to date."""
+    """Update the items of some patients."""
     rule = prepared.rule.rule
     with tempfile.TemporaryDirectory(prefix="feedback-") as folder:
         data, people = await fetch_patients(service, patients, Path(folder), _instant(time))

@@ -178,7 +178,7 @@ class QueueListener:
             await asyncio.wait_for(self._stopping.wait(), wait * jitter)
 
     async def _deliver(self, delivery: _Delivery) -> None:
-        """Bring one message to its end: deleted, visible again, or poison."""
+        """Deliver one message until it is deleted, visible again, or poison."""
         try:
             await self._finish(delivery)
         except AzureError as problem:

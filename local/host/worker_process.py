@@ -213,7 +213,7 @@ class WorkerProcess:
 
 
 def _read(child: _Child, loop: asyncio.AbstractEventLoop) -> None:
-    """Hand the worker's answers to the loop, from a thread of our own, until the worker is gone."""
+    """Pass the worker's answers to the loop, from a thread of its own, until the worker is gone."""
     with contextlib.suppress(EOFError, OSError, RuntimeError):  # gone, or our loop is closed
         while True:
             loop.call_soon_threadsafe(_take, child, child.connection.recv())

@@ -22,7 +22,7 @@ from sync.errors import TransientError
 
 def wants_identity(url: str, settings: AccessSettings) -> bool:
     """
-    Whether requests carry a token of our Azure identity.
+    Return whether requests carry a token of our Azure identity.
 
     By default, the token is sent only to other machines and over https, never in the clear.
     """

@@ -65,7 +65,7 @@ def _map(paths: Sequence[Path], settings: MappingSettings, limits: HeaderLimits,
 def _read(
     files: Sequence[Path], limits: HeaderLimits, detail: Detail, report: CommandReport
 ) -> Mapping[StudyRef, list[LedgerRow]]:
-    """Headers of all files, by study; what is no instance is reported and left out."""
+    """Read the headers of all files, by study; a file that is no instance is reported and left out."""
     studies: defaultdict[StudyRef, list[LedgerRow]] = defaultdict(list)
     progress = report.console.is_terminal and not report.as_json
     for path in track(files, "Reading", console=report.console, transient=True, disable=not progress):
@@ -102,7 +102,7 @@ def _patients(
 
 
 def _files(paths: Iterable[Path], report: CommandReport) -> Iterator[Path]:
-    """Regular files at and below the paths, each once, in order; symbolic links are followed, loops are not."""
+    """Yield regular files at and below the paths, each once, in order, following links but not loops."""
     visited: set[tuple[int, int]] = set()
     waiting = sorted(set(paths), reverse=True)
     while waiting:

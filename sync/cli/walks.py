@@ -281,7 +281,7 @@ class Meter:
         return self.rate_of(self._walk)
 
     def rate_of(self, walk: Counting) -> float:
-        """Objects a second in this run, by other counts of the same walk."""
+        """Return the objects per second of this run, computed from other counts of the same walk."""
         return (done(walk) - self._before) / max(time.monotonic() - self._began, 0.001)
 
     async def _draw(self) -> None:

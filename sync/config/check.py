@@ -131,7 +131,7 @@ def remarks(environment: Mapping[str, str] | None = None) -> tuple[Remark, ...]:
 
 
 def _concerns(remark: Remark, variable: str) -> bool:
-    """Whether a remark is about a setting, or about another beside it."""
+    """Return whether a remark is about a setting, or about another beside it."""
     return re.search(rf"\b{variable}\b", f"{remark.setting} {remark.text}") is not None
 
 
@@ -252,7 +252,7 @@ def _open_doors(settings: Settings) -> Iterator[Remark]:
 
 
 def _names_a_system(info: FieldInfo) -> bool:
-    """Whether it is the URI of a system of identifiers: a name, never an address to request."""
+    """Return whether a setting is the URI of a system of identifiers: a name, never an address to request."""
     return any(marker in info.metadata for marker in get_args(Uri)[1:])
 
 

@@ -62,7 +62,7 @@ def _viewer(value: str) -> str:
 
 
 def is_web_root(value: str) -> bool:
-    """Whether it is an http(s) URL of a host, with nothing but a path behind it."""
+    """Return whether the value is an http(s) URL of a host, with nothing but a path behind it."""
     try:
         parts = urlsplit(value)
         named = bool(parts.hostname) and parts.port != 0
@@ -73,7 +73,7 @@ def is_web_root(value: str) -> bool:
 
 
 def is_local(address: str) -> bool:
-    """Whether it is on this machine: there, and nowhere else, it may be plain http without a credential."""
+    """Return whether the URL is on this machine: there, and nowhere else, it may be plain http without a credential."""
     try:
         return urlsplit(address).hostname in _LOCAL_HOSTS
     except ValueError:  # an invalid IPv6 address
@@ -189,7 +189,7 @@ def _connection_string(value: str) -> str:
 
 
 def _is_connection_string(value: str) -> bool:
-    """Whether Azure's clients can read it: they fail on another at start, or at their first request."""
+    """Return whether Azure's clients can read the connection string: they fail at start or at the first request."""
     parts = {name.lower(): part for name, _, part in (part.partition("=") for part in value.rstrip(";").split(";"))}
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return True
@@ -200,7 +200,7 @@ def _is_connection_string(value: str) -> bool:
 
 
 def _source(value: str) -> str:
-    """With an identity, Azure takes nothing but https."""
+    """Refuse any value but a connection string or an https URL: with an identity, Azure accepts no http."""
     if value and not (_is_connection_string(value) or (is_web_root(value) and value.startswith("https:"))):
         raise ValueError("expected a connection string, or the https URL of an account's blob service")
     return value

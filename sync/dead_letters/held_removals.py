@@ -22,7 +22,7 @@ HELD = Selection(code=RemovalHeld.code)
 
 async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) -> int:
     """
-    Permit the held removals. Idempotent; if it is interrupted, repeat it.
+    Release the held removals. Idempotent; if it is interrupted, repeat it.
 
     Removes nothing itself: each object and study is inspected again, and one that is back stays.
 

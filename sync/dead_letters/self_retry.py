@@ -46,7 +46,7 @@ _TOKENS: RowValue[Mapping[str, str]] = RowValue(Mapping[str, str])
 
 
 def is_due(letter: DeadLetter, now: datetime) -> bool:
-    """Whether a dead letter has waited for long enough since its last attempt."""
+    """Return whether a dead letter has waited for long enough since its last attempt."""
     delay = FIRST_DELAY * float(2 ** min(max(letter.attempts - 1, 0), 16))
     return now - letter.last_at >= min(delay, LONGEST_DELAY)
 

@@ -300,7 +300,7 @@ def _poison(code: str) -> PermanentError:
 
 
 async def _is_settled(change: Change, s: Ingest) -> bool:
-    """Whether the object got through, and has no letter but one that its next success clears."""
+    """Return whether the object got through, and has no letter but one that its next success clears."""
     stored = await s.locators.read(change.object)
     if stored is None or not _is_done(change, stored.value):
         return False
@@ -309,7 +309,7 @@ async def _is_settled(change: Change, s: Ingest) -> bool:
 
 
 def _is_done(change: Change, locator: Locator) -> bool:
-    """Whether what the event speaks of was inspected: an event of a deletion has no ETag, nor has a deleted object."""
+    """Return whether the state that an event reports was inspected; a deletion, event or object, has no ETag."""
     comparable = change.etag is not None or change.action is Action.DELETED
     return locator.settled and locator.etag == change.etag and comparable
 

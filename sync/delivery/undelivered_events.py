@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z]{1,40}")
 
 async def recover_undelivered_events(lost: UndeliveredEvents, sources: Sources, s: Deliver) -> int:
     """
-    Have the objects of undelivered events inspected. Idempotent and safe to interrupt.
+    Request an inspection of the objects of undelivered events. Idempotent and safe to interrupt.
 
     Returns
     -------

@@ -341,23 +341,23 @@ LAST_TAG = EXTRACTED[-1].tag
 
 
 def texts(attributes: Attributes, keyword: str) -> tuple[str, ...]:
-    """Values that are not blank, 0..n, in the order of the file; numbers are formatted as text."""
+    """Return the values that are not blank, 0..n, in the order of the file; numbers are formatted as text."""
     return tuple(str(value) for value in attributes.get(keyword, ()) if _is_text(value))
 
 
 def first_text(attributes: Attributes, keyword: str) -> str | None:
-    """Value 1, or None when the attribute is absent, empty, or its value 1 is blank."""
+    """Return value 1; None if the attribute is absent, empty, or its value 1 is blank."""
     values = attributes.get(keyword)
     return str(values[0]) if values and _is_text(values[0]) else None
 
 
 def items(attributes: Attributes, keyword: str) -> tuple[Attributes, ...]:
-    """Items of a sequence, 0..n, in the order of the file."""
+    """Return the items of a sequence, 0..n, in the order of the file."""
     return tuple(value for value in attributes.get(keyword, ()) if isinstance(value, Mapping))
 
 
 def walk(rows: tuple[Extracted, ...] = EXTRACTED) -> Iterator[Extracted]:
-    """Every row, nested ones included, parents first."""
+    """Yield every row, nested ones included, parents first."""
     for row in rows:
         yield row
         yield from walk(row.children)

@@ -37,7 +37,7 @@ def lost_message(change: Change) -> str:
 
 
 def is_lost_message(text: str) -> bool:
-    """Whether `lost_message` made the text."""
+    """Return whether `lost_message` made the text."""
     return text.startswith(_LOST)
 
 
@@ -152,5 +152,5 @@ def redelivered_message(text: str) -> str:
 
 
 def is_redelivered_message(text: str) -> bool:
-    """Whether `redelivered_message` made the text for a study, without parsing it."""
+    """Return whether `redelivered_message` made the text for a study, without parsing it."""
     return text.endswith(_REDELIVERED)

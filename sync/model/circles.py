@@ -31,7 +31,7 @@ class Passed:
     limit: int = 1
 
     def has(self, marker: str | None) -> bool:
-        """Whether this marker is known to have been seen before; None stands for the end of a listing."""
+        """Return whether this marker is known to have been seen before; None stands for the end of a listing."""
         return marker is not None and marker == self.mark
 
     def then(self, marker: str | None) -> Passed:

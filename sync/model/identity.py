@@ -17,13 +17,13 @@ LOCATOR_BUCKETS = 2
 
 
 def digest(*parts: str, length: int = 40) -> str:
-    """Hex SHA-256 of the parts, cut to ``length`` characters; parts cannot run into each other."""
+    """Return the hex SHA-256 of the parts, cut to ``length`` characters; parts cannot run into each other."""
     joined = "\x00".join(parts)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def folder_partitions(account: str, container: str, folder: str) -> tuple[str, ...]:
-    """Partitions that hold the rows of a folder's objects."""
+    """Return the partitions that hold the rows of a folder's objects."""
     start = digest(account, container, folder, length=20)
     return tuple(f"{start}-{bucket}" for bucket in range(LOCATOR_BUCKETS))
 
@@ -39,7 +39,7 @@ class ObjectKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ObjectKey:
-        """Inverse of ``str``; ValueError when the text is not one."""
+        """Read a key back: the inverse of ``str``; ValueError when the text is not one."""
         partition, row = text.split(".")
         return cls(partition, row)
 

@@ -33,7 +33,7 @@ class LedgerEntry:
     object_key: ObjectKey
 
     def has(self, uid: str) -> bool:
-        """Whether the UID is that of the study, the series or the instance."""
+        """Return whether the UID is that of the study, the series or the instance."""
         return uid in (self.study.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
 
 

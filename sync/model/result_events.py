@@ -37,7 +37,7 @@ class Result(BaseModel):
 
     @classmethod
     def type(cls) -> str:
-        """Type of the CloudEvent."""
+        """Return the type of the CloudEvent."""
         return f"{NAMESPACE}.{cls.name}.v1"
 
     def data(self) -> dict[str, Any]:

@@ -234,7 +234,7 @@ async def _count(table: Counted, cursors: Mapping[str, Cursor], s: Measure) -> C
 
 
 def _stands(stored: StoredCount, now: datetime) -> bool:
-    """Whether a stored count is used without reading the table: it is recent, and has more rows than one page."""
+    """Return whether a stored count is used without reading the table: it is recent, and of more rows than a page."""
     kept = stored.kept
     return kept is not None and kept.pages > 1 and kept.at is not None and now - kept.at <= LATELY
 
@@ -269,7 +269,7 @@ async def store_count(table: Counted, s: Measure, *, from_start: bool = False) -
 
 async def _is_small(table: Counted, s: Measure) -> bool:
     """
-    Whether one page was recently the whole table and still is: `read_counts` counts it exactly, so no count is stored.
+    Return whether one page was recently the whole table and still is: `read_counts` counts it exactly.
 
     A page that `read_counts` has just read in this process is not read again; `read_counts` notices a change within a
     round.
@@ -284,7 +284,7 @@ async def _is_small(table: Counted, s: Measure) -> bool:
 
 
 def _is_young(stored: StoredCount, now: datetime) -> bool:
-    """Whether a count of one page was stored recently, and no walk has begun since."""
+    """Return whether a count of one page was stored recently, and no walk has begun since."""
     kept = stored.kept
     if kept is None or kept.at is None or stored.walk is not None:
         return False

@@ -136,7 +136,7 @@ class Chart:
         return tuple(self.start + timedelta(seconds=self.step * n) for n in range(points))
 
     def of(self, name: str) -> tuple[Line, ...]:
-        """Lines of one instrument."""
+        """Return the lines of one instrument."""
         return tuple(line for line in self.lines if line.name == name)
 
     def sum_of(self, name: str, attribute: str = "") -> Measurement:

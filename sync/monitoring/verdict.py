@@ -79,7 +79,7 @@ def judge(
 
 
 def is_overdue(counts: SystemCounts, s: Core) -> bool:
-    """Whether the oldest outstanding study waits for longer than the regular waits explain."""
+    """Return whether the oldest outstanding study waits for longer than the regular waits explain."""
     return counts.dirty_age > OVERDUE * s.settings.max_wait
 
 

@@ -146,7 +146,7 @@ def refuse_readers(caller: Caller, settings: Settings) -> None:
 
 def is_same_site(named: Mapping[str, str]) -> bool:
     """
-    Whether the request was sent by a page of ours, not by another site.
+    Return whether the request was sent by a page of ours, not by another site.
 
     Every current browser states where a request comes from, and no page can forge that. Older browsers, and those that
     use plain HTTP to another machine, send an ``Origin`` with every POST; programs send neither.

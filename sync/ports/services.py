@@ -34,7 +34,7 @@ class Clock(Protocol):
     """The current time; tests set it."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Return the time, aware, in UTC."""
         ...
 
     async def sleep(self, seconds: float) -> None:

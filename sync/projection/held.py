@@ -110,7 +110,7 @@ def _perhaps_taken_over(held: Held, s: Core, *, recorded: bool = False) -> Held:
 
 
 def _is_sufficient(projection: Projection) -> bool:
-    """Whether the record can replace reading the server: we own the resource and, if it exists, know its version."""
+    """Return whether the record can replace reading the server: we own the resource, and know its version if any."""
     return not projection.adopted and (projection.version is not None or projection.instances == 0)
 
 

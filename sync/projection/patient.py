@@ -234,7 +234,7 @@ def _resource_id(row_key: str) -> str:
 
 
 def _asks_for_a_write(row_key: str, held: Resource | None, rows: Sequence[PatientRow]) -> bool:
-    """Whether rows and resource disagree so that a write is due: a Patient of others is neither created nor deleted."""
+    """Return whether rows and resource require a write; a Patient of others is neither created nor deleted."""
     return (held is not None and bool(rows)) if _is_linked(row_key) else (held is not None or bool(rows))
 
 
@@ -251,7 +251,7 @@ async def _agree(row_key: str, held: Resource | None, rows: Sequence[PatientRow]
 
 
 async def _exists_elsewhere(row_key: str, rows: Sequence[PatientRow], s: Compare) -> bool:
-    """Whether a Patient of another system has the identifier: then the remaining rows will be removed too."""
+    """Return whether a Patient of another system has the identifier: then the remaining rows will be removed too."""
     for identifier in build_patient(row_key, rows, s.settings).resource.get("identifier", [])[:1]:
         matches = await s.fhir.search("Patient", identifier["system"], identifier["value"])
         return bool(_of_others(matches) or await _made_by_cast(rows[0].attributes, s))

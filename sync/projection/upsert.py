@@ -43,7 +43,7 @@ async def write_study(
     trust: bool,
 ) -> bool:
     """
-    Bring FHIR in step with the study's ledger rows, and record it. Idempotent.
+    Update FHIR by the study's ledger rows, and record the result. Idempotent.
 
     Returns
     -------

@@ -30,5 +30,5 @@ def quiet_period(dirty: DirtyStudy, s: Core) -> float:
 
 
 def may_come_early(s: Core) -> bool:
-    """Whether the settings let any study wait less than the quiet period."""
+    """Return whether the settings let any study wait less than the quiet period."""
     return shortest_quiet_period(s) < s.settings.quiet_period

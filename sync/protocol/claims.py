@@ -18,7 +18,7 @@ REPLACED = (
 
 
 def is_repeat(locator: Locator, change: Change) -> bool:
-    """Whether the object was already inspected to the end in the state that the change reports."""
+    """Return whether the object was already inspected to the end in the state that the change reports."""
     if change.sequence is not None:
         return locator.settled and locator.sequence == change.sequence and not locator.contested
     return locator.settled and change.etag is not None and locator.etag == change.etag
@@ -26,7 +26,7 @@ def is_repeat(locator: Locator, change: Change) -> bool:
 
 def is_overtaken(locator: Locator, change: Change) -> bool:
     """
-    Whether a feed entry is older than the stored state, so that it changes nothing.
+    Return whether a feed entry is older than the stored state, so that it changes nothing.
 
     False if claims overlapped: an earlier delivery of this very entry may have written its row after the newer entry
     did, and died. Then the object is inspected.

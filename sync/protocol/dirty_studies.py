@@ -50,7 +50,7 @@ async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: date
 
 async def mark_bypassing_cache(study: StudyRef, s: MarkDirty) -> None:
     """
-    Have a study compared with what FHIR really holds, whatever our records say of it. Idempotent.
+    Mark a study to be compared with the actual content of FHIR, whatever our records say. Idempotent.
 
     The order comes with the mark, in its row, which an attempt takes off only when it was the last to read it.
     """
@@ -121,7 +121,7 @@ async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
 
 def due_at(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> datetime:
     """
-    When a study is to be projected: after its quiet period, at the latest max_wait after its first mark.
+    Return when a study is due: after its quiet period, at the latest ``max_wait`` after its first mark. Aware, UTC.
 
     One that is in FHIR already waits the whole quiet period, so a pause mistaken for the end costs one write, once. One
     that is only to be compared with FHIR waits for no further object, for none came.
@@ -134,7 +134,7 @@ def due_at(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> datetime:
 
 
 def seconds_until_due(dirty: DirtyStudy, s: Core, *, in_fhir: bool = False) -> float:
-    """Seconds from now until `due_at`; not positive when it is time."""
+    """Return the seconds from now until `due_at`; zero or negative when the study is due."""
     return (due_at(dirty, s, in_fhir=in_fhir) - s.clock.now()).total_seconds()
 
 
@@ -150,14 +150,14 @@ async def seconds_to_wait(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> fl
 
 
 async def _may_grow(dirty: DirtyStudy, s: Project, *, in_fhir: bool) -> bool:
-    """Whether a study is due only because it would come early, while objects of the queue are not ingested."""
+    """Return whether a study is due only because it would come early, while objects of the queue are not ingested."""
     is_early = seconds_until_due(dirty, s, in_fhir=in_fhir) <= 0 < seconds_until_due(dirty, s, in_fhir=True)
     return is_early and await objects_wait(s)
 
 
 async def objects_wait(s: Project) -> bool:
     """
-    Whether objects wait in the queue, or are being ingested.
+    Return whether objects wait in the queue, or are being ingested.
 
     Studies of a burst ask at once, so who comes while another asks hears the same answer, and for a moment the queue is
     not asked again whether it is empty by now.

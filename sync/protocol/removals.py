@@ -68,7 +68,7 @@ class Ceiling:
     approved_at: Timestamp | None = None
 
     def is_over(self, now: datetime) -> bool:
-        """Whether the window is over, so that a new one begins; never while removals are held."""
+        """Return whether the window is over, so that a new one begins; never while removals are held."""
         return self.held_since is None and (self.began is None or now - self.began >= WINDOW)
 
 

@@ -175,15 +175,15 @@ class Slice:
         return _SLICE.read({**cursor.position, **lease}, row=cursor.name)
 
     def is_free(self, now: datetime) -> bool:
-        """Whether it is not done, and no process works on it."""
+        """Return whether the slice is not done and no process works on it."""
         return not self.done and not self.is_held(now)
 
     def is_held(self, now: datetime) -> bool:
-        """Whether a process works on it."""
+        """Return whether a process works on the slice."""
         return bool(self.holder) and self.held_until is not None and self.held_until > now
 
     def units_done(self, unit: str) -> float:
-        """How much of its size is done; within a slice, only units that are counted one by one are known."""
+        """Return the finished part of the size; within a slice, only units that are counted one by one are known."""
         return float(self.size) if self.done else min(units_of(self.counts, unit), float(self.size))
 
 
@@ -266,7 +266,7 @@ class Board:
         return sum(piece.units_done(row.unit) for piece in self.of_walk(row))
 
     def is_complete(self, row: WalkRow) -> bool:
-        """Whether cutting is finished and every slice is done."""
+        """Return whether cutting is finished and every slice is done."""
         return row.planned and sum(piece.done for piece in self.of_walk(row)) >= row.made
 
     def progress(self, row: WalkRow, now: datetime) -> WalkProgress:

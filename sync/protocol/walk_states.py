@@ -21,7 +21,7 @@ from sync.protocol.walk_rows import Board, Slice, WalkRow, WalkState, read_board
 
 async def change_state(name: str, states: Mapping[WalkState, WalkState], s: Jobs) -> bool:
     """
-    Bring a walk from one of the given states into another; return whether it was in one of them. Idempotent.
+    Change the state of a walk from one of the given states; return whether it was in one of them. Idempotent.
 
     Raises
     ------

@@ -127,5 +127,5 @@ SPANS = (INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, FHIR_REQUE
 
 
 def is_traceparent(text: object) -> bool:
-    """Whether the text is a ``traceparent``. Source: W3C Trace Context, version 00."""
+    """Return whether the text is a ``traceparent``. Source: W3C Trace Context, version 00."""
     return isinstance(text, str) and _TRACEPARENT.fullmatch(text) is not None

@@ -87,7 +87,7 @@ class Telemetry:
     def __init__(
         self, *, sinks: Sequence[Sink] = (), tracing: Tracing | None = None, ignored: Collection[str] = ()
     ) -> None:
-        """``ignored``: names of instruments that this process does not measure, neither for the history nor a sink."""
+        """Ignore the instruments of ``ignored``: this process measures them neither for the history nor for a sink."""
         self._ignored = frozenset(ignored)
         self._samples: dict[MeasurementKey, Measurement] = {}
         self._sets: dict[str, set[tuple[tuple[str, str], ...]]] = {}

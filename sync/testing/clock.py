@@ -14,7 +14,7 @@ class ManualClock(Clock):
         self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Return the time, aware, in UTC."""
         return self._now
 
     async def sleep(self, seconds: float) -> None:

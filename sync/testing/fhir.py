@@ -139,7 +139,7 @@ class MemoryFhirServer:
             raise
 
     def peek(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Like `read`, for callers that are not coroutines."""
+        """Return the same as `read`, for callers that are not coroutines."""
         version = self._versions.get((resource_type, resource_id))
         return None if version is None or version.body is None else _resource(resource_id, version)
 
@@ -248,7 +248,7 @@ def _identifiers(resource: Resource) -> frozenset[tuple[str, str]]:
 
 
 def is_wanted(resource: Resource, search: StudySearch) -> bool:
-    """Whether an ImagingStudy matches a search."""
+    """Return whether an ImagingStudy matches a search."""
     started = resource.get("started", "")[:10]
     values = {identifier.get("value") for identifier in resource.get("identifier", ())}
     return (

@@ -73,7 +73,7 @@ async def _patient(resource_id: str, key: str, s: Compare) -> Sequence[Drift]:
 
 
 async def _is_subject(reference: str, s: Compare) -> bool:
-    """Whether an ImagingStudy refers to the Patient; a page may be empty although others follow."""
+    """Return whether an ImagingStudy refers to the Patient; a page may be empty although others follow."""
     page, passed = await s.fhir.page("ImagingStudy", subject=reference), Passed()
     while not page.resources and page.following is not None:
         passed = followed(passed, page.following)

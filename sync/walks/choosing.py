@@ -72,5 +72,5 @@ class Look:
 
 
 def _follows(piece: Slice, other: Slice) -> bool:
-    """Whether the slice is the next one of the same run."""
+    """Return whether the slice is the next one of the same run."""
     return piece.run == other.run and int(piece.name[-5:]) == int(other.name[-5:]) + 1

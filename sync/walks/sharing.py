@@ -82,7 +82,7 @@ _DONE = {"done": True}
 
 
 def _is_left(cursor: Cursor) -> bool:
-    """Whether a row is a slice that is not done: only then its lease is worth taking."""
+    """Return whether a row is a slice that is not done: only then its lease is worth taking."""
     piece = Slice.of(cursor)
     return piece is not None and not piece.done
 

@@ -386,5 +386,5 @@ _OVER = Position(over=True)
 
 
 def _finds(part: Part, what: str) -> bool:
-    """Whether such a part finds the resources that are removed under that name."""
+    """Return whether such a part finds the resources that are removed under that name."""
     return isinstance(part, Studies) if what == DOUBLES else part == Resources(what=what)

@@ -162,7 +162,7 @@ def limit_of(fields: Mapping[str, Any], default: int, *, most: int) -> int:
 
 async def within_budget(work: Awaitable[T], *, seconds: float = LONGEST_ANSWER) -> T:
     """
-    Await the work of one HTTP function.
+    Await the answer of one HTTP function, within its budget.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class Visit:
     clock: Clock
 
     def link(self, path: str = "", **query: Any) -> str:
-        """Address of a page of the dashboard, with the key if the visitor came with one; empty values are left out."""
+        """Return the address of a dashboard page, with the key if the visitor sent one; empty values are left out."""
         filled = {name: value for name, value in query.items() if value not in ("", None)}
         if code := self.request.query.get("code"):
             filled["code"] = code

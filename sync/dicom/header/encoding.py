@@ -42,7 +42,7 @@ _IMPLICIT_BIG = Encoding.of(implicit=True, big_endian=True)
 
 
 def is_vr(text: bytes) -> bool:
-    """Whether two bytes can be a VR: capital letters. A length with these bytes would be over 16 KiB."""
+    """Return whether two bytes can be a VR: capital letters. A length with these bytes would be over 16 KiB."""
     return len(text) == 2 and 0x40 < text[0] < 0x5B and 0x40 < text[1] < 0x5B  # noqa: PLR2004 -- letters
 
 

@@ -149,7 +149,7 @@ async def _step_aside(
 
 
 def _is_large(data: bytes) -> bool:
-    """Whether the bytes at hand may take long or much memory to parse: they are many, or deflated."""
+    """Return whether the bytes at hand may take long or much memory to parse: they are many, or deflated."""
     return len(data) > INLINE_BYTES or takes_long(data)
 
 

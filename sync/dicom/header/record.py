@@ -176,7 +176,7 @@ def parse_header(data: bytes, *, size: int, limits: HeaderLimits, detail: Detail
 
 
 def takes_long(data: bytes) -> bool:
-    """Whether parsing may take long, from an object's first bytes: deflated data sets do, and trees of reports."""
+    """Return whether parsing may take long, from an object's first bytes: deflated data sets do, and report trees."""
     start = data[:_META_REACH]
     return any(uid in start for uid in _DEFLATED_BYTES) or (len(data) > _SHORT_REPORT and _REPORT_ARC in start)
 
@@ -201,7 +201,7 @@ def _read_meta(data: bytes, limits: HeaderLimits, *, whole: bool) -> _Meta:
 
 def _starts_like_a_dataset(data: bytes) -> bool:
     """
-    Whether a file without preamble starts with file meta information or with a data set.
+    Return whether a file without preamble starts with file meta information or with a data set.
 
     A data set starts with group 0008 (or 0004, in a DICOMDIR), and either a VR or, when implicit, a short value that an
     element of a later tag follows. Text, archives and images do not.
@@ -352,7 +352,7 @@ def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:
 
 def _is_padding(remainder: bytes, encoding: Encoding) -> bool:
     """
-    Whether the bytes after the last element are only padding.
+    Return whether the bytes after the last element are only padding.
 
     NUL bytes are padding, unless they could be the start of a truncated big-endian tag.
     """

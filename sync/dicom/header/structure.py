@@ -64,7 +64,7 @@ class ByteSpan(NamedTuple):
 
 
 def _is_private(tag: int, header: bytes) -> bool:
-    """Whether a tag that two digits or dots begin can be a vendor's: its element belongs to a block (PS3.5 7.8)."""
+    """Return whether a tag that two digits or dots begin can be a vendor's: its element is in a block (PS3.5 7.8)."""
     return bool(tag >> 16 & 1 and tag & 0xFFFF >= _FIRST_OF_BLOCKS and header[2:4].strip(_UID_CHARACTERS))
 
 

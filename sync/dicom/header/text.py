@@ -138,7 +138,7 @@ def without_controls(text: str) -> str:
 
 
 def is_common(terms: Iterable[str]) -> bool:
-    """Whether all of these character sets are defined terms of the standard that every service knows."""
+    """Return whether all of these character sets are defined terms of the standard that every service knows."""
     return all(term.strip(" \0") in python_encoding for term in terms)
 
 

@@ -88,7 +88,7 @@ class Rule:
         return float(getattr(settings, self.setting))
 
     def concerns(self, attributes: Mapping[str, str]) -> bool:
-        """Whether this rule inspects a set of attributes."""
+        """Return whether this rule inspects a set of attributes."""
         return all(attributes.get(key) in values for key, values in self.where.items())
 
     def says(self, value: float, settings: AlertSettings) -> str:
