@@ -15,10 +15,9 @@ from insights.errors import OutcomeError
 from insights.outcomes.coded import LATERALITY, common_place, judged, place, place_of
 from insights.outcomes.matching import Finding, Matched, Place, match
 from insights.outcomes.rule import Rule, Size
-from insights.outcomes.truths import Outcomes, days_of
+from insights.outcomes.truths import Outcomes, days_of, left_out
 
 _IMAGING = "regexp_matches(coalesce(r.category, ''), '(^|[|])(RAD|IMG|LP29684-5|imaging)([|]|$)')"
-_LABELLED = "regexp_matches(coalesce(r.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
 _SIDE = f"""(SELECT min(c.value_code) FROM observation_component AS c
              WHERE c.observation_id = o.id AND c.code = '{LATERALITY}')"""
 
@@ -59,7 +58,7 @@ def read_reads(connection: duckdb.DuckDBPyConnection, reader: str | None, rule: 
         ``feedback.unknown_reader``: no report names that reader.
     """
     asked = (_BY_READER, _reader(reader)) if reader is not None else (_BY_ANY, [])
-    connection.execute(_REPORTS.format(labelled="FALSE" if rule.restricted else _LABELLED, by=asked[0]), asked[1])
+    connection.execute(_REPORTS.format(left_out=left_out(rule, "r"), by=asked[0]), asked[1])
     row = connection.execute("SELECT count(*) FILTER (final), count(*) FILTER (NOT final) FROM read").fetchone()
     assert row is not None
     if row == (0, 0) and reader is not None:
@@ -108,7 +107,7 @@ FROM diagnostic_report AS r JOIN record_of AS w ON w.record_id = r.patient_id
 JOIN member AS m ON m.patient_id = w.patient_id
 LEFT JOIN (SELECT report_id, min(study_id) AS study_id FROM report_of GROUP BY report_id) AS s ON s.report_id = r.id
 WHERE ({_IMAGING} OR s.study_id IS NOT NULL) AND coalesce(r.status, '') NOT IN ('entered-in-error', 'cancelled')
-  AND NOT {{labelled}}
+  AND NOT {{left_out}}
   AND r.id IN ({{by}})
 GROUP BY r.id"""
 
@@ -242,7 +241,6 @@ def _model_sizes(
 
 
 def _model_query(said: str, value: str, rule: Rule, codes: CodeSets) -> str:
-    labelled = "FALSE" if rule.restricted else _LABELLED.replace("r.", "o.")
     at = "any_value(coalesce(o.effective, o.effective_instant, o.effective_start, s.started, o.issued))"
     return f"""
     SELECT o.id, any_value(w.patient_id), any_value(o.study_id), {first_day(at)}, {last_day(at)},
@@ -251,7 +249,7 @@ def _model_query(said: str, value: str, rule: Rule, codes: CodeSets) -> str:
     FROM observation AS o JOIN record_of AS w ON w.record_id = o.patient_id
     JOIN member AS m ON m.patient_id = w.patient_id LEFT JOIN imaging_study AS s ON s.id = o.study_id
     WHERE list_contains(?, o.device_id) AND coalesce(o.status, '') NOT IN ('entered-in-error', 'cancelled')
-      AND NOT {labelled}
+      AND NOT {left_out(rule, "o")}
     GROUP BY o.id HAVING said IS NOT NULL OR value IS NOT NULL ORDER BY o.id"""
 
 

@@ -17,7 +17,6 @@ from insights.outcomes.matching import Days, Truth
 from insights.outcomes.rule import Judged, Rule, Size
 
 _FINAL = {"final", "amended", "corrected", "appended", "completed", "confirmed"}
-_LABELLED = "regexp_matches(coalesce(r.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
 _PATHOLOGY = "regexp_matches(coalesce(r.category, ''), '(^|[|])(PAT|SP|CP|LP7839-6)([|]|$)')"
 """Categories of pathology and cytopathology: HL7 table 0074, LOINC."""
 
@@ -70,7 +69,7 @@ def read_implants(connection: duckdb.DuckDBPyConnection, rule: Rule, codes: Code
     JOIN member AS m ON m.patient_id = w.patient_id
     WHERE {used} AND d.value_unit = 'mm' AND d.value_quantity > 0 AND lower(coalesce(p.action, '')) IN
           ('implanted', '257867005') AND {_status("entered-in-error", "not-done", "preparation")}
-      AND {_unlabelled(rule)}
+      AND NOT {left_out(rule, "r")}
     GROUP BY r.id, d.device_id, w.patient_id ORDER BY 1"""
     implants = []
     for identity, patient, status, value, places, first, last in connection.execute(query).fetchall():
@@ -93,8 +92,9 @@ def _status(*unwanted: str, name: str = "status") -> str:
     return f"coalesce(r.{name}, '') NOT IN ({', '.join(repr(status) for status in unwanted)})"
 
 
-def _unlabelled(rule: Rule) -> str:
-    return "TRUE" if rule.restricted else f"NOT {_LABELLED}"
+def left_out(rule: Rule, row: str) -> str:
+    """Return the condition that a row is not used: it is labelled restricted, or very restricted (HL7 v3)."""
+    return "FALSE" if rule.restricted else f"regexp_matches(coalesce({row}.confidentiality, ''), '(^|[|])(R|V)([|]|$)')"
 
 
 def _pathology(rule: Rule, codes: CodeSets, positive: Judged) -> str:
@@ -109,7 +109,7 @@ def _pathology(rule: Rule, codes: CodeSets, positive: Judged) -> str:
     LEFT JOIN report_specimen AS l ON l.report_id = r.id LEFT JOIN specimen AS s ON s.id = l.specimen_id
     JOIN record_of AS w ON w.record_id = r.patient_id JOIN member AS m ON m.patient_id = w.patient_id
     WHERE ({_PATHOLOGY} OR l.specimen_id IS NOT NULL) AND {_status("entered-in-error", "cancelled")}
-      AND {_unlabelled(rule)}
+      AND NOT {left_out(rule, "r")}
     GROUP BY r.id, w.patient_id HAVING is_so IS NOT NULL ORDER BY 1"""
 
 
@@ -135,5 +135,5 @@ def _plain(  # noqa: PLR0917 -- the parts of one query
     SELECT r.id, w.patient_id, any_value({status}), bool_or({coded}) AS is_so,
            list(DISTINCT {place("r.body_site_system", "r.body_site", rule, codes)}), {_days(at)}
     FROM {table} AS r JOIN record_of AS w ON w.record_id = r.patient_id JOIN member AS m ON m.patient_id = w.patient_id
-    WHERE {unwanted} AND {_unlabelled(rule)}
+    WHERE {unwanted} AND NOT {left_out(rule, "r")}
     GROUP BY r.id, w.patient_id HAVING is_so IS NOT NULL ORDER BY 1"""
