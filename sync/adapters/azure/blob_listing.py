@@ -97,7 +97,7 @@ def _blob(element: Element) -> ListedBlob | None:
     if _text(properties, "ResourceType") == _DIRECTORY:
         return None
     return ListedBlob(
-        name=_name(parts["Name"]) if "Name" in parts else _missing("Name"),
+        name=_name(parts.get("Name")),
         etag=_text(properties, "Etag"),
         size=int(_text(properties, "Content-Length")),
         last_modified=_time(_text(properties, "Last-Modified")),
@@ -116,18 +116,16 @@ def _text(fields: Mapping[str, Element], tag: str) -> str:
     return (fields[tag].text or "") if tag in fields else ""
 
 
-def _name(element: Element) -> str:
+def _name(element: Element | None) -> str:
     """Return the name; a name that XML cannot hold is percent-encoded and marked ``Encoded``."""
-    encoded, name = element.get("Encoded"), element.text or _missing("Name")
+    if element is None or not element.text:
+        raise ValueError("a blob without a name")
+    encoded, name = element.get("Encoded"), element.text
     if encoded in _NO:
         return name
     if encoded not in _YES:
         raise ValueError("a name that is encoded in no known way")
     return unquote(name)
-
-
-def _missing(tag: str) -> str:
-    raise ValueError(f"a blob without {tag}")
 
 
 @lru_cache(maxsize=1024)

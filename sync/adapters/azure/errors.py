@@ -168,7 +168,7 @@ def state_error(problem: AzureError) -> SyncError:
         return StoreUnavailable(str(problem.answered), code="store.gateway", hint=GATEWAY)
     if isinstance(problem, DecodeError):
         return StoreUnavailable(place_of(problem), code="store.garbled", hint=GARBLED)
-    if _is_denied(problem):
+    if is_denied(problem):
         return StoreUnavailable(what(problem), code="store.forbidden", hint=_remedy(problem, ROLES_FOR_STATE))
     status = _status(problem)
     if status in _LOST_RACE and not is_outage(problem):
@@ -204,7 +204,7 @@ def _told_by_blobs(problem: AzureError, code: str) -> SyncError:
 
 
 def _source_outage(problem: AzureError) -> SourceUnavailable:
-    if _is_denied(problem):
+    if is_denied(problem):
         return SourceUnavailable(what(problem), code="source.forbidden", hint=_remedy(problem, ROLES_FOR_SOURCE))
     return SourceUnavailable(what(problem), retry_after=_retry_after(problem))
 
@@ -278,16 +278,17 @@ def is_outage(problem: AzureError) -> bool:
 def concerns_all(problem: AzureError) -> bool:
     """Return whether the failure concerns every row of a transaction: an outage does, a refusal may concern one row."""
     status = _status(problem)
-    if status is None or _is_denied(problem) or status in _ASK_LATER or is_outage(problem):
+    if status is None or is_denied(problem) or status in _ASK_LATER or is_outage(problem):
         return True
     return not _BAD_REQUEST <= status < _SERVER_ERROR
 
 
-def _status(problem: AzureError) -> int | None:
+def _status(problem: Exception) -> int | None:
     return problem.status_code if isinstance(problem, HttpResponseError) else None
 
 
-def _is_denied(problem: AzureError) -> bool:
+def is_denied(problem: Exception) -> bool:
+    """Whether Azure refused us as who we are: no token, or none that may do this."""
     return isinstance(problem, ClientAuthenticationError) or _status(problem) in _DENIED
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.messaging import CloudEvent
 from azure.eventgrid.aio import EventGridPublisherClient
 
-from sync.adapters.azure.errors import what
+from sync.adapters.azure.errors import is_denied, what
 from sync.adapters.circuit_breaker import CircuitBreaker
 from sync.adapters.no_answer import LATE, cause_of
 from sync.errors import EventsRefused, EventsUnavailable, SyncError
@@ -28,7 +28,6 @@ LONGEST = 10.0
 """Seconds that sending may take; after that, the sweeper tries again."""
 
 _RETRIES: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.3, "connection_timeout": 5, "read_timeout": 8}
-_DENIED = (401, 403)
 _OUR_FAULT = (400, 413)
 _FORBIDDEN_HINT = "Give the identity the role EventGrid Data Sender on the topic, or set DICOM_SYNC_EVENTS_KEY."
 
@@ -89,7 +88,7 @@ class EventGridTopic(ResultEvents):
 
 def _failure(problem: Exception) -> SyncError:
     status = problem.status_code if isinstance(problem, HttpResponseError) else None
-    if status in _DENIED or isinstance(problem, ClientAuthenticationError):
+    if is_denied(problem):
         return EventsUnavailable(f"{status}", code="events.forbidden", hint=_FORBIDDEN_HINT)
     if status in _OUR_FAULT:
         return EventsRefused(f"{status}")
