@@ -16,6 +16,8 @@ LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 BLANK_VR = b"  "
 """Some writers leave the VR blank, with a length of 16 bits behind it."""
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+VRS = SHORT_VRS | LONG_VRS
+"""All VRs (PS3.5 Table 6.2-1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from sync.dicom.attributes import (
     USABLE_UID,
 )
 from sync.dicom.header.content import CONTENT_ROWS, LARGEST_CONTENT, LONGEST_TEXT, TOO_LARGE
-from sync.dicom.header.encoding import LONG_VRS, SHORT_VRS
+from sync.dicom.header.encoding import VRS
 from sync.dicom.header.frames import LARGEST_GROUPS, NOT_READ, has_anatomy
 from sync.dicom.header.text import DEFAULT, ESCAPE, REPLACEMENT, UNDECODABLE, Flaw, readable, unescape
 from sync.dicom.header.values import (
@@ -54,7 +54,6 @@ from sync.errors import MissingIdentity, UnreadableObject
 from sync.model import InstanceRecord, StudyRef
 
 _SOP_CLASS = 0x00080016
-_VRS = SHORT_VRS | LONG_VRS
 _MAX_DEPTH = 32
 _LONGEST_INTEGER = 128
 """Bits; no VR has longer values, and Python formats longer integers in quadratic time."""
@@ -280,7 +279,7 @@ def _element(dataset: Mapping[str, Any], tag: int) -> Any:
 def _effective_vr(row: Row, stated: Any) -> bytes:
     """Return the element's VR if its values can be read for the expected VR."""
     vr = stated.upper().encode("ascii", "replace") if isinstance(stated, str) else b""
-    if vr not in _VRS or vr == b"UN":
+    if vr not in VRS or vr == b"UN":
         return row.vr
     if can_stand_for(vr, row.vr):
         return vr

@@ -36,8 +36,7 @@ from sync.dicom.header.encoding import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
-    LONG_VRS,
-    SHORT_VRS,
+    VRS,
     Encoding,
     encoding_at,
 )
@@ -83,7 +82,6 @@ _WANTED_IN_DETAIL: Mapping[Detail, frozenset[int]] = {
     level: _WANTED | rows_of("", level).keys() for level in get_args(Detail)
 }
 _BEHIND_CONTENT = frozenset(tag for tag in _WANTED - _ENDS if tag > _CONTENT_SEQUENCE)
-_VRS = SHORT_VRS | LONG_VRS
 _OTHER_VR = ("vr.unexpected", "read as UI")
 _DISORDERED = ("header.disordered", "read")
 
@@ -206,7 +204,7 @@ def _starts_like_a_dataset(data: bytes) -> bool:
     A data set starts with group 0008 (or 0004, in a DICOMDIR), and either a VR or, when implicit, a short value that an
     element of a later tag follows. Text, archives and images do not.
     """
-    if data[:2] in (b"\x02\0", b"\x08\0", b"\x04\0", b"\0\x08", b"\0\x04") and data[4:6] in _VRS:
+    if data[:2] in (b"\x02\0", b"\x08\0", b"\x04\0", b"\0\x08", b"\0\x04") and data[4:6] in VRS:
         return True
     if data[:2] not in (b"\x08\0", b"\x04\0"):
         return False
@@ -301,7 +299,7 @@ def _check_structure(spans: Mapping[int, ByteSpan], reader: Reader) -> None:
     """
     for tag, keyword in _UIDS.items():
         vr = spans[tag].vr if tag in spans else b"UI"
-        if vr in _VRS and vr not in (b"UI", b"UN"):
+        if vr in VRS and vr not in (b"UI", b"UN"):
             if KINDS.get(vr) not in (ElementKind.TEXT, ElementKind.CODE):
                 raise Damaged
             reader.find(keyword, _OTHER_VR)
@@ -344,7 +342,7 @@ def _behind_content(
 def _declared_encoding(data: bytes, start: int, meta: _Meta) -> Encoding:
     if meta.transfer_syntax:
         return _ENCODINGS.get(meta.transfer_syntax, EXPLICIT_LITTLE)
-    if data[start + 4 : start + 6] not in _VRS:
+    if data[start + 4 : start + 6] not in VRS:
         return IMPLICIT_LITTLE
     # Groups 0004 and 0008 of a big-endian data set, read the other way round, are 0400 and 0800.
     return EXPLICIT_BIG if data[start] == 0 and data[start + 1] != 0 else EXPLICIT_LITTLE

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 
 from sync.config import HeaderLimits
-from sync.dicom.header.encoding import BLANK_VR, LONG_VRS, SHORT_VRS, Encoding, encoding_at, items_encoding
+from sync.dicom.header.encoding import BLANK_VR, LONG_VRS, SHORT_VRS, VRS, Encoding, encoding_at, items_encoding
 from sync.errors import HeaderLimit
 
 UNDEFINED = 0xFFFFFFFF
@@ -253,7 +253,7 @@ class ElementWalk:
         header = self._data[position : position + 8]
         if tag == ITEM or not header.strip(_UID_CHARACTERS):
             raise Damaged
-        if vr in SHORT_VRS or vr in LONG_VRS or dictionary_has_tag(tag) or repeater_has_tag(tag):
+        if vr in VRS or dictionary_has_tag(tag) or repeater_has_tag(tag):
             return
         if position % 2 or (not header[:2].strip(_UID_CHARACTERS) and not _is_private(tag, header)):
             raise Damaged

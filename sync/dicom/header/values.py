@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sync.config import Detail
 from sync.dicom.attributes import DOCUMENT_CLASSES, Extracted
 from sync.dicom.detail import groups_in_detail, rows_in_detail
-from sync.dicom.header.encoding import LONG_VRS, SHORT_VRS, Encoding
+from sync.dicom.header.encoding import VRS, Encoding
 from sync.dicom.header.identity import SPOILS, Notes
 from sync.dicom.header.structure import ByteSpan, ElementWalk, Malformed, Short
 from sync.dicom.header.text import DEFAULT, ESCAPE, Charset, Flaw, without_controls
@@ -264,7 +264,7 @@ class Reader(Values):
 
     def _effective_vr(self, row: Row, vr: bytes) -> bytes | None:
         """Return the file's VR if its values can be read for the expected VR; else None."""
-        if vr in (b"", b"UN") or not (vr in SHORT_VRS or vr in LONG_VRS):
+        if vr in (b"", b"UN") or vr not in VRS:
             return row.vr
         if can_stand_for(vr, row.vr):
             return vr
