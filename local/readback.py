@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from local.samples import Expectation
+from local.samples import Expectation, Studies
 from sync.words import counted
 
 _PAGE = 50
@@ -21,24 +21,11 @@ _FRESH = {"Cache-Control": "no-cache", "Accept": "application/fhir+json"}
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Held(Studies):
     """Expected studies as the server has them."""
-
-    studies: Mapping[str, Mapping[str, frozenset[str]]]
-    """Study UID -> series UID -> SOP Instance UIDs."""
 
     patients: frozenset[str]
     """Ids of the Patients that the studies refer to and that exist."""
-
-    @property
-    def series(self) -> int:
-        """Series of all studies."""
-        return sum(len(series) for series in self.studies.values())
-
-    @property
-    def instances(self) -> int:
-        """Instances of all series."""
-        return sum(len(sops) for series in self.studies.values() for sops in series.values())
 
 
 async def read_back(fhir_url: str, expected: Expectation) -> Held:

@@ -73,15 +73,11 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
-    """The expected content of FHIR and of the dead letters at the end."""
+class Studies:
+    """Studies with their series and instances; an instance that sits in two files counts once."""
 
     studies: Mapping[str, Mapping[str, frozenset[str]]]
     """Study UID -> series UID -> SOP Instance UIDs."""
-
-    patients: int
-    rejected: Mapping[str, int]
-    """Error code -> files."""
 
     @property
     def series(self) -> int:
@@ -90,8 +86,17 @@ class Expectation:
 
     @property
     def instances(self) -> int:
-        """Instances of all series; one that sits in two files counts once."""
+        """Instances of all series."""
         return sum(len(sops) for series in self.studies.values() for sops in series.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation(Studies):
+    """The expected content of FHIR and of the dead letters at the end."""
+
+    patients: int
+    rejected: Mapping[str, int]
+    """Error code -> files."""
 
 
 def expectation(samples: Iterable[Measurement]) -> Expectation:
