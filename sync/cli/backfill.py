@@ -15,7 +15,17 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
-from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse, share_walk, tell_state, timestamp
+from sync.cli.walks import (
+    Meter,
+    begin_or_go_on,
+    print_line,
+    projecting,
+    refuse,
+    refuse_projected_dry_run,
+    share_walk,
+    tell_state,
+    timestamp,
+)
 from sync.errors import SourceGone, SyncError
 from sync.model.circles import Passed, listed_on
 from sync.ports import Ingest, ObjectListing, Services
@@ -65,8 +75,7 @@ def backfill(
         rate=rate,
         as_json=as_json,
     )
-    if dry_run and project:
-        refuse("--dry-run writes nothing, so it cannot be combined with --project")
+    refuse_projected_dry_run(dry_run=dry_run, project=project)
     counts, states = with_services(lambda running: _run(options, running), writes_fhir=options.project)
     if not states <= {WalkState.DONE, WalkState.FAILED}:
         raise typer.Exit(EXIT_UNAVAILABLE)

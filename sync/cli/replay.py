@@ -14,7 +14,16 @@ from rich.console import Console
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, console
-from sync.cli.walks import Meter, begin_or_go_on, print_line, projecting, refuse, share_walk, tell_state
+from sync.cli.walks import (
+    Meter,
+    begin_or_go_on,
+    print_line,
+    projecting,
+    refuse,
+    refuse_projected_dry_run,
+    share_walk,
+    tell_state,
+)
 from sync.errors import BadReplay
 from sync.ports import Services
 from sync.protocol.walk_rows import WalkProgress, WalkState
@@ -68,8 +77,7 @@ def replay(
     options = _ReplayOptions(
         fields=fields, dry_run=dry_run, project=project, parallel=parallel, rate=rate, as_json=as_json
     )
-    if dry_run and project:
-        refuse("--dry-run writes nothing, so it cannot be combined with --project")
+    refuse_projected_dry_run(dry_run=dry_run, project=project)
     if code := with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
         raise typer.Exit(code)
 

@@ -71,6 +71,12 @@ def refuse(problem: str) -> NoReturn:
     raise typer.Exit(EXIT_USAGE)
 
 
+def refuse_projected_dry_run(*, dry_run: bool, project: bool) -> None:
+    """Refuse both options of a command at once."""
+    if dry_run and project:
+        refuse("--dry-run writes nothing, so it cannot be combined with --project")
+
+
 class Counting(Protocol):
     """The counts that a meter shows."""
 
