@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 app = typer.Typer(name="alerts", help="Alerts: watch, acknowledge, export the rules.", no_args_is_help=True)
 
 EVALUATED_EVERY = 30.0
@@ -62,7 +64,7 @@ def watch(
 @app.command()
 def acknowledge(
     code: Annotated[str, typer.Argument(help="Code of an active alert, such as alert.lag.")],
-    who: Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")] = "",
+    who: Who = "",
 ) -> None:
     """
     Acknowledge an active alert until it fires again. Idempotent.

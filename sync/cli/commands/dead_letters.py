@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Why
+
 app = typer.Typer(
     name="dead-letters",
     help="Dead letters: list, show, retry, discard.",
@@ -146,7 +148,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
 
 @app.command("discard", no_args_is_help=True)
 def discard_selected(  # noqa: PLR0917 -- a command's options
-    why: Annotated[str, typer.Option("--why", help="Reason for the audit trail; no patient data.")],
+    why: Why,
     kind: Kind = None,
     subject: Subject = "",
     code: Code = "",

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
+from sync.cli.commands import Who, Why
 
 
 def pause(
-    why: Annotated[str, typer.Option("--why", help="Reason for the audit trail; no patient data.")],
+    why: Why,
     who: Who = "",
 ) -> None:
     """

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who, Why
+
 app = typer.Typer(name="removals", help="Removals past the ceiling: show, confirm, refuse.", no_args_is_help=True)
 
-Why = Annotated[str, typer.Option("--why", help="Reason for the audit trail; no patient data.")]
-Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 

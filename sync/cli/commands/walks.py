@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 app = typer.Typer(
     name="walks", help="Replays, backfills, comparisons, exports: list, pause, resume, cancel.", no_args_is_help=True
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the walk, as `walks list` shows it.")]
-Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, one walk per line.")]
 
 
