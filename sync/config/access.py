@@ -46,7 +46,7 @@ class AccessSettings(Section):
     a signed assertion, as in SMART Backend Services. ``bearer``: a fixed token. ``basic``: user and password."""
 
     audience: Scope = ""
-    """Audience of Entra ID tokens; empty: the URL of a FHIR service, Azure's own of a DICOM service."""
+    """Audience of Entra ID tokens; empty: for a FHIR service its URL, for a DICOM service Azure's own audience."""
 
     token_url: SecureUrl = ""
     """Token endpoint of the authorization server: https, or a local address."""
@@ -55,7 +55,7 @@ class AccessSettings(Section):
     """Client id that the authorization server gave the sync."""
 
     client_secret: OneLine = Field(default="", repr=False)
-    """Its secret, for ``client-credentials``."""
+    """Secret of that client, for ``client-credentials``."""
 
     scope: Scope = ""
     """Scopes to ask for, separated by blanks, such as ``system/*.cruds``; empty: the server's default."""
@@ -65,7 +65,7 @@ class AccessSettings(Section):
     or the absolute path of a file."""
 
     key_id: OneLine = ""
-    """``kid`` of that key in the key set that is registered with the authorization server."""
+    """``kid`` of the private key in the key set that is registered with the authorization server."""
 
     token: OneLine = Field(default="", repr=False)
     """The fixed token of ``bearer``."""
@@ -74,7 +74,7 @@ class AccessSettings(Section):
     """User of ``basic``."""
 
     password: str = Field(default="", repr=False)
-    """Password of that user."""
+    """Password of the user of ``basic``."""
 
     client_certificate: PemOrFile = Field(default="", repr=False)
     """Certificate and private key for mutual TLS, as PEM text or the absolute path of a file; with any ``AUTH``."""

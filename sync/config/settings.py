@@ -46,8 +46,8 @@ class Settings(MappingSettings):
     """Base URL of the FHIR R4 service."""
 
     fhir_bundle_entries: int = Field(default=500, ge=20, le=500)
-    """Entries of a transaction or batch at most. 500 is the limit of Azure's FHIR service; AWS HealthLake takes 160.
-    A study with more resources is written by several transactions: the others are repeated if one of them fails."""
+    """Maximum entries of a transaction or batch. 500 is the limit of Azure's FHIR service; AWS HealthLake takes 160.
+    A study with more resources is written by several transactions; if one fails, the next attempt writes the rest."""
 
     patient_policy: Literal["link-or-create", "reference-only", "update"] = "link-or-create"
     """
@@ -73,8 +73,9 @@ class Settings(MappingSettings):
 
     shortest_quiet_period_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
     """Minimum seconds without a change before the first projection of a study. A study waits for five times the longest
-    gap between its objects: at least for this, at most for the quiet period. A study that is already in FHIR, or that
-    has one object so far, waits for the quiet period. If this equals or exceeds the quiet period, so does any study."""
+    gap between its objects, but at least for this minimum and at most for the quiet period. A study that is already in
+    FHIR, or that has one object so far, waits for the quiet period. If this value equals or exceeds the quiet period,
+    every study waits for the quiet period."""
 
     max_wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """Seconds after the first change at which a study is projected even if it is still changing; at least the quiet
@@ -114,9 +115,9 @@ class Settings(MappingSettings):
 
     viewer_url: Viewer = ""
     """Address of a study in your image viewer, with ``{study}`` for its Study Instance UID, such as
-    ``https://viewer.example.org/viewer?StudyInstanceUIDs={study}`` for OHIF; the dashboard links to it. If empty, OHIF
-    on the host of ``DICOM_SYNC_DICOMWEB_URL``, at ``/ohif`` as Orthanc serves it, unless that is a DICOM service of
-    Azure; without such a root, or with ``none``, no link."""
+    ``https://viewer.example.org/viewer?StudyInstanceUIDs={study}`` for OHIF; the dashboard links to it. If empty, the
+    links lead to OHIF at ``/ohif`` on the host of ``DICOM_SYNC_DICOMWEB_URL``, as Orthanc serves it, unless that host
+    is a DICOM service of Azure. With ``none``, or without that root, there is no link."""
 
     timeline: bool = False
     """Serve ``api/timeline/{patient}``: one patient over time, to people who signed in by App Service authentication
@@ -155,8 +156,8 @@ class Settings(MappingSettings):
     """The cloud of Azure that the services are in: ``public``, ``government`` (US) or ``china``."""
 
     fhir_concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
-    """Studies that one process projects to FHIR at the same time. All instances together ask the FHIR service at most
-    this many times their number; lower it if the service answers 429."""
+    """Studies that one process projects to FHIR concurrently. The FHIR service serves at most this number times the
+    number of instances at once; lower it if the service answers 429."""
 
     storage: ConnectionString = Field(default="", validation_alias=STATE, repr=False)
     """Connection string of the account for queues and tables; empty if a managed identity is used."""
@@ -169,13 +170,13 @@ class Settings(MappingSettings):
     of a name; by name, the host finds only accounts of the public cloud."""
 
     storage_blob_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__blobServiceUri")
-    """URL of its blob service, if the URL cannot be derived from the account's name, as with DNS zone endpoints."""
+    """URL of the account's blob service, if it cannot be derived from the name, as with DNS zone endpoints."""
 
     storage_queue_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__queueServiceUri")
-    """URL of its queue service, likewise."""
+    """URL of the account's queue service, if it cannot be derived from the name."""
 
     storage_table_uri: ServiceUri = Field(default="", validation_alias=f"{STATE}__tableServiceUri")
-    """URL of its table service, likewise; if unset, it is derived from the queue service's URL."""
+    """URL of the account's table service; if unset, it is derived from the name or the queue service's URL."""
 
     source: Source = Field(default="", repr=False)
     """Account of the DICOM files: connection string, or blob service URL with an identity; if empty, the state

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from insights.settings import InsightsSettings
 from sync.config import STATE, AlertSettings, DicomAccess, FhirAccess, HeaderLimits, MappingSettings, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -62,6 +63,12 @@ The [runbook](runbook.md) explains each alert and its remedy.
 A file beyond one of these limits becomes a dead letter `header.limit`. `python -m sync map` reads these too.
 
 {header}
+
+## Questions about collected data
+
+The commands `cohort`, `similar` and `models` read `DICOM_SYNC_MINIMUM_CELL` ({minimum}) from their own environment: the
+smallest number of people that a count may show. Smaller counts, and differences that would reveal one, are hidden. The
+function app does not read it, and `config check` reports it as unknown.
 """
 
 _SERVICES = tuple(f"{STATE}__{service}ServiceUri" for service in ("blob", "queue", "table"))
@@ -95,6 +102,7 @@ def page() -> str:
         dicom_access=_table(DicomAccess.variables().items()),
         alert=_table(AlertSettings.variables().items()),
         header=_table(HeaderLimits.variables().items()),
+        minimum=InsightsSettings.model_fields["minimum_cell"].default,
     )
 
 
