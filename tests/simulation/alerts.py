@@ -76,14 +76,14 @@ class Channel:
         await self._world.slots.pause("sent")
 
     def distinct(self, code: str = "alert.lag") -> list[Notice]:
-        """Each notice of an alert once, in the order of its first arrival; a repeat must be equal."""
+        """Return each notice of an alert once, in the order of its first arrival; a repeat must be equal."""
         first: dict[str, Notice] = {}
         for notice in self.got:
             assert first.setdefault(notice.id, notice) == notice
         return [notice for notice in first.values() if notice.code == code]
 
     def steps(self, code: str = "alert.lag") -> list[str]:
-        """What was told of an alert."""
+        """Return the kinds of notice that were sent about an alert."""
         return [notice.step for notice in self.distinct(code)]
 
 
@@ -151,7 +151,7 @@ class AlertWorld:
     # What happens.
 
     async def late(self, *, broken: bool) -> None:
-        """A study waits for too long, or none does."""
+        """Make a study wait for too long, or none."""
         row = await self.store.dirty.read(STUDY)
         if broken and row is None:
             await self.store.dirty.mark(STUDY, self.clock.now() - timedelta(seconds=1000))
@@ -159,19 +159,19 @@ class AlertWorld:
             await self.store.dirty.delete(STUDY, row.etag)
 
     async def drifting(self, *, broken: bool) -> None:
-        """Something disagrees, or nothing does."""
+        """Make source, ledger and FHIR disagree, or agree."""
         drift = Drift(subject="s", kind=DriftKind.MISSING, resource="ImagingStudy/is-1")
         await self.store.drifts.note("s", [drift] if broken else [], self.clock.now())
 
     async def storm(self, *, rounds: int = 3) -> None:
-        """Two evaluate at once, some times, in the worst way."""
+        """Let two processes evaluate at once several times, with the worst timing."""
         for _ in range(rounds):
             await self.run(self.worker(), self.worker())
             self.clock.advance(self.rng.choice([1, 30, 100]))
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
-        """No process dies and nothing fails within the block."""
+        """Let no process die and no call fail within the block."""
         kept = self.crash_rate, self.outage_rate, {name: channel.fail_rate for name, channel in self.channels.items()}
         self.crash_rate = self.outage_rate = 0.0
         for channel in self.channels.values():
@@ -182,7 +182,7 @@ class AlertWorld:
             channel.fail_rate = rates[name]
 
     async def peace(self, *, rounds: int = 3) -> None:
-        """Both evaluate for a while, unharmed."""
+        """Let both processes evaluate for a while, unharmed."""
         with self.unharmed():
             for _ in range(rounds):
                 self.clock.advance(100)

@@ -51,12 +51,12 @@ class Pattern:
 
 
 def evenly(number: int, seconds: float, *, start: float = 0.0, process: int = 0) -> Pattern:
-    """As many objects over that time."""
+    """Spread a number of objects evenly over a time."""
     return Pattern([(start + seconds * message / number, process) for message in range(number)])
 
 
 def at_random(seed: int) -> Pattern:
-    """Bursts, trickles and pauses in several processes, with deliveries that die."""
+    """Generate bursts, trickles and pauses in several processes, with deliveries that die."""
     rng, now, arrivals = random.Random(seed), 0.0, list[tuple[float, int]]()
     processes = rng.choice((1, 1, 2, 4))
     for _ in range(rng.randint(1, 6)):
@@ -97,7 +97,7 @@ class Backlog(MemoryObjectQueue):
     play: ArrivalWorld
 
     async def is_empty(self) -> bool:
-        """Whether all that arrived was ingested."""
+        """Return whether all arrived objects were ingested."""
         return not self.play.backlog() and not self.play.is_lingering()
 
 
@@ -156,7 +156,7 @@ class ArrivalWorld:
         return answer
 
     def end(self) -> Played:
-        """Play to the end."""
+        """Play the schedule to its end."""
         self.play(None)
         imaging_study = self.w.imaging_study() or {}
         right = imaging_study.get("numberOfInstances") == len(self.arrivals) and not self.w.outstanding()
@@ -196,7 +196,7 @@ class ArrivalWorld:
         return [number for number in range(self.number, len(self.arrivals)) if self.arrivals[number] <= now]
 
     def is_lingering(self) -> bool:
-        """Whether the message of the last object that was ingested is still in the queue."""
+        """Return whether the message of the last ingested object is still in the queue."""
         if not self.number:
             return False
         done = self.ingested[self.number - 1] + timedelta(seconds=self.pattern.lingering)

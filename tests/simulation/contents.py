@@ -56,7 +56,7 @@ def dicom_file(content: Content) -> bytes:
 
 
 def _name(content: Content) -> str:
-    """P1 is spelled alike by all studies, the others by each in its own way."""
+    """Return the name of a patient: all studies spell P1 alike, and the others each in its own way."""
     return "One^Spelling" if content.patient == "P1" else f"{content.patient}^As study {content.study} spells it"
 
 

@@ -95,7 +95,7 @@ class Operator:
         return letter
 
     def _sees(self, letter: DeadLetter) -> None:
-        """Who discards judges by what he saw first; a retry reads each letter anew before it does anything."""
+        """Judge a discard by what the operator saw first; a retry reads each dead letter again before it acts."""
         if not self.discards or key_of(letter) not in self.shown:
             self.shown[key_of(letter)] = letter
 

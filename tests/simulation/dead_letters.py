@@ -105,7 +105,7 @@ class LetterWorld:
         return Change(object=ref, action=Action.DELETED)
 
     def happen(self) -> None:
-        """One or two objects change; one message reports it, perhaps twice."""
+        """Change one or two objects, with one message that reports it, perhaps twice."""
         changes = []
         for _ in range(self.rng.choice((1, 1, 2))):
             ref = self.rng.choice(REFS)
@@ -115,7 +115,7 @@ class LetterWorld:
         self.object_messages += [(text, 1)] * self.rng.choice((1, 1, 1, 2))
 
     def break_or_repair(self) -> None:
-        """One of the causes comes or goes."""
+        """Let one of the causes come or go."""
         cause, what = self.rng.choice(
             [(self.defects, ref) for ref in REFS]
             + [(self.refused, study) for study in STUDIES]
@@ -125,7 +125,7 @@ class LetterWorld:
         cause ^= {what}
 
     def repair(self) -> None:
-        """All causes go, without an event."""
+        """Remove all causes, without an event."""
         for cause in (self.defects, self.refused, self.stuck):
             cause.clear()
         self.containers |= set(CONTAINERS)
@@ -165,7 +165,7 @@ class LetterWorld:
             {"objects": self.object_messages, "studies": self.study_messages}[queue].append((text, attempt + 1))
 
     def operate(self) -> None:
-        """An operator retries or discards: one dead letter, those of a code, or all."""
+        """Let an operator retry or discard one dead letter, those of a code, or all."""
         self.command(self._selection(), discards=self.discards and self.rng.random() < 0.4)
 
     def retry_all(self) -> None:
@@ -271,7 +271,7 @@ class LetterWorld:
     # What must be so.
 
     def concerned(self, letter: DeadLetter) -> set[str]:
-        """Names of objects and keys of studies that a letter is about."""
+        """Return names of objects and keys of studies that a dead letter is about."""
         if letter.kind is SubjectKind.STUDY:
             return {letter.subject}
         if letter.kind is SubjectKind.OBJECT:
@@ -301,7 +301,7 @@ class LetterWorld:
         return held | {row.study.key for row in self.store.projections.table.values()}
 
     def _is_right(self, ref: ObjectRef) -> bool:
-        """Whether the object was looked at, to the end, as it is now, and is an instance or gone."""
+        """Return whether the object was inspected to the end in its present state, and is an instance or gone."""
         known = self.store.locators.table.get(ref.key)
         there = self.objects._blobs.get(ref)
         if known is None:
@@ -310,7 +310,7 @@ class LetterWorld:
         return as_it_is and (there is None or known.value.study is not None)
 
     def _is_known(self, letter: DeadLetter) -> bool:
-        """Whether the rows know of the letter, so that the subject's next success clears it."""
+        """Return whether the rows know of the dead letter, so that the subject's next success clears it."""
         if letter.kind is SubjectKind.OBJECT:
             return any(row.has_dead_letter for row in self.store.locators.table.values() if _is_of(letter, row.object))
         if letter.kind is SubjectKind.STUDY:
@@ -361,13 +361,13 @@ async def _play(world: LetterWorld) -> list[str]:
 
 
 def schedule(seed: int, *, discards: bool, actions: ModuleType = actions, handlers: ModuleType = handlers) -> list[str]:
-    """Play the schedule of a seed; say what is wrong in the end."""
+    """Play the schedule of a seed; return what is wrong at the end."""
     world = LetterWorld(seed, discards=discards, actions=actions, handlers=handlers)
     return asyncio.run(_play(world))
 
 
 def interleaving(script: Script, *, actions: ModuleType = actions, handlers: ModuleType = handlers) -> list[str]:
-    """Play a single interleaving, too rare for random schedules to meet soon; say what is wrong in the end."""
+    """Play a single interleaving, too rare for random schedules to meet soon; return what is wrong at the end."""
 
     async def played() -> list[str]:
         world = LetterWorld(0, discards=False, actions=actions, handlers=handlers)

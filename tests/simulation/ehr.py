@@ -24,14 +24,14 @@ class Ehr:
     """Ids of Patients that it keeps no more."""
 
     def resources(self) -> list[dict[str, Any]]:
-        """Everything it keeps, none of it seen by us yet."""
+        """Return all resources that the EHR keeps, none of them seen by us yet."""
         subject = {"reference": "Patient/ehr"}
         notes = {"note": list(self.notes)} if self.notes else {}
         study = ehr_study(self.study, StudyRef(study_instance_uid="2.25.2"), subject=subject, **notes)
         return [*self.patients(), study]
 
     def patients(self) -> list[dict[str, Any]]:
-        """Its Patients, none of them written by us yet."""
+        """Return the EHR's Patients, none of them written by us yet."""
         known = {"ehr": "E", "ehr-2": "P2", **({"ehr-1": "P1"} if self.knows_p1 else {})}
         contact = {"telecom": list(self.telecom)} if self.telecom else {}
         return [

@@ -18,7 +18,7 @@ from tests.simulation.world import Faults, World
 
 
 def state(w: World) -> dict[str, Any]:
-    """Everything that must not depend on the schedule."""
+    """Return everything that must not depend on the schedule."""
     return {
         "fhir": {(r["resourceType"], r["id"]): canonical(_comparable(w, r)) for r in w.fhir.resources()},
         "dead letters": {(d.kind, d.subject, d.code) for d in w.store.dead_letters.table.values()},
@@ -35,7 +35,7 @@ def state(w: World) -> dict[str, Any]:
 
 
 def _untold(w: World) -> set[str]:
-    """Studies of which the last result event did not reach the topic, though all is quiet."""
+    """Return studies whose last result event did not reach the topic, although all work is done."""
     w.clock.advance(100)
     services = w.new_services(step=False)
     while w.store.outbox.table.values():

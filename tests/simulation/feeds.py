@@ -196,7 +196,7 @@ class FeedWorld:
     # What happens.
 
     def happen(self) -> None:
-        """A client does something at the service."""
+        """Let a client create, change or delete an instance at the service."""
         self.pass_time(self.rng.choice((0, 0, 1, 5, 20, 120)))
         self.changes += 1
         study, sop = self.rng.choice(STUDIES), self.rng.choice(SOPS)
@@ -343,7 +343,7 @@ def schedule(
     windows_module: ModuleType = dicom_windows,
     unreadable: float = 0.0,
 ) -> str | None:
-    """Play the schedule of a seed; say what is wrong in the end."""
+    """Play the schedule of a seed; return what is wrong at the end."""
     rng = random.Random(seed)
     world = FeedWorld(rng, pipeline_module, windows_module, unreadable=unreadable)
     left = rng.randint(3, 14)

@@ -317,7 +317,7 @@ SCRIPTS = [
 
 
 def call_target(w: World) -> str:
-    """Id of the first resource that the next transaction writes."""
+    """Return the id of the first resource that the next transaction writes."""
     return w.next_call[1][0].resource_id
 
 
@@ -338,7 +338,7 @@ def begin(w: World, study: StudyRef) -> Actor:
 
 
 def replay(w: World, study: StudyRef) -> None:
-    """An operator asks for the study to be compared with what FHIR holds."""
+    """Request, as an operator, that the study is compared with the content of FHIR."""
     w.start_replay(study)
     finish(w, w.actors[-1])
 

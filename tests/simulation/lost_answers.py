@@ -202,7 +202,7 @@ def back_in_a_former_state(w: World) -> None:
 
 
 def _synced(w: World) -> set[str]:
-    """Ids of the events that told of a study's resources."""
+    """Return the ids of the events that reported a study's resources."""
     return {event.id for event in w.topic.events if event.type == StudySynced.type()}
 
 

@@ -86,7 +86,7 @@ class SilenceWorld:
     # What happens.
 
     def change(self) -> None:
-        """An object is put or deleted; its event may be lost."""
+        """Put or delete an object; its event may be lost."""
         self.clock.advance(1)
         container = self.rng.choice(CONTAINERS)
         ref = ObjectRef(account="memory", container=container, name=self.rng.choice(NAMES))
@@ -104,7 +104,7 @@ class SilenceWorld:
         self.waiting.append(self.on_their_way.pop(self.rng.randrange(len(self.on_their_way))))
 
     def deliver(self) -> None:
-        """Deal with an event; it is in the queue until that is done."""
+        """Handle an event, which is in the queue until that is done."""
         change = self.rng.choice(self.waiting)
 
         def ended(failure: BaseException | None) -> None:
@@ -128,7 +128,7 @@ class SilenceWorld:
     # The truth, and what is reported.
 
     def silent(self) -> set[str]:
-        """Since when objects are silent that are."""
+        """Return the times of change of objects that no event has reported for too long."""
         now, told_of = self.clock.now(), {change.object for change in self.waiting}
         return {
             blob.last_modified.isoformat()
@@ -153,7 +153,7 @@ class SilenceWorld:
             self.wrong.append("a missing event is reported of an object that never lacked one")
 
     def pages(self) -> int:
-        """Calls that a whole walk takes from its beginning; one that is in the middle of a page has a call more."""
+        """Return the calls of a whole scan from its beginning; a scan in the middle of a page has a call more."""
         counts = [sum(ref.container == container for ref in self.objects.refs()) for container in CONTAINERS]
         return sum(max(-(-count // PAGE), 1) for count in counts)
 
@@ -190,7 +190,7 @@ class SilenceWorld:
             self.inspection()
 
     async def see_all(self) -> None:
-        """Have every object looked at, and every one that is gone."""
+        """Inspect every object, and every one that is gone."""
         s = self.services(step=False)
         known = [row.object for row in self.store.locators.table.values()]
         for ref in {*self.objects.refs(), *known}:
@@ -236,10 +236,10 @@ async def _overtaken(world: SilenceWorld) -> list[str]:
 
 
 def overtaken(*, module: ModuleType = missing_events) -> list[str]:
-    """Play the one interleaving that random schedules seldom meet; say what is wrong."""
+    """Play the one interleaving that random schedules seldom meet; return what is wrong."""
     return asyncio.run(_overtaken(SilenceWorld(0, module)))
 
 
 def schedule(seed: int, *, module: ModuleType = missing_events) -> list[str]:
-    """Play the schedule of a seed; say what is wrong."""
+    """Play the schedule of a seed; return what is wrong."""
     return asyncio.run(_play(SilenceWorld(seed, module)))

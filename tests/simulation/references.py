@@ -17,13 +17,13 @@ STUDY = f"ImagingStudy/{study_id(FIRST)}"
 
 
 def patient_of_first(w: World) -> str:
-    """Address of the Patient that the first study is about."""
+    """Return the address of the Patient that the first study is about."""
     [row] = w.store.patients.table.values()
     return f"Patient/{patient_id(row.patient_key)}"
 
 
 def refer(w: World, *targets: str) -> None:
-    """Others write a resource that refers to each target."""
+    """Write, as another system, a resource that refers to each target."""
     for number, target in enumerate(targets, len(list(w.fhir.resources("Basic")))):
         w.create({"resourceType": "Basic", "id": f"other-{number}", "subject": {"reference": target}})
 

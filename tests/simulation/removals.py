@@ -86,7 +86,7 @@ class CeilingWorld(World):
 def schedule(
     seed: int, *, pipeline_module: ModuleType = pipeline, handling_module: ModuleType = handlers
 ) -> str | None:
-    """Play the schedule of a seed; say what is wrong."""
+    """Play the schedule of a seed; return what is wrong."""
     rng = random.Random(seed)
     faults = Faults(crashes=rng.choice((0, 0, 2, 4)), duplicates=rng.choice((0, 0.5)))
     w = CeilingWorld(rng, faults, pipeline=pipeline_module, handling=handling_module, pace=1.0)

@@ -52,7 +52,7 @@ def play(world: World, changes: list[tuple[str, Content | bytes | None]]) -> str
 
 
 def _choices(world: World, pending: list[tuple[str, Content | bytes | None]], rng: random.Random) -> list[str]:
-    """Everything that may happen next, each as often as it is likely."""
+    """Return everything that may happen next, each as often as it is likely."""
     room = len(world.actors) < 4
     choices = ["step"] * (3 if world.actors else 0)
     busy = bool(world.actors or world.object_messages or world.study_messages)

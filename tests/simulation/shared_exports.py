@@ -80,7 +80,7 @@ class SharedExport(SharedWalk):
         return self.w.put(name, sop=f"2.25.{number}", study=f"2.25.{study + 1}", **said)
 
     def change_something(self) -> None:
-        """Another object of one of the studies arrives and is projected; or a patient has another ID."""
+        """Add another object to one of the studies and project it, or give a patient another ID."""
         number = self.rng.randrange(5000, 6000)
         if self.rng.random() < RENAMED:
             patient = number % PATIENTS
@@ -115,13 +115,13 @@ class SharedExport(SharedWalk):
             await super().run()
 
     async def calm(self) -> None:
-        """As of a backfill; and a part, which is many requests, comes to its end before its lease does."""
+        """Calm the world as for a backfill; a part, which is many requests, also ends before its lease does."""
         await super().calm()
         for _ in range(300):
             await asyncio.sleep(0)
 
     async def check(self) -> None:
-        """Each resource is there once, in files that are as the manifest says; counted once too."""
+        """Check that each resource is there once, in files that are as the manifest says, and counted once."""
         await self.modules["sync.walks.sharing"].end_walks(self.w.services)
         row = await self._row()
         folder = self.modules["sync.walks.exporting"].folder_of(row)

@@ -85,7 +85,7 @@ class SharedReplay(SharedWalk):
         self._note(change, SEGMENTS - 1, shard="00")
 
     async def calm(self) -> None:
-        """As of a backfill; and the open segment gets no more records, as any does after an hour."""
+        """Calm the world as for a backfill; the open segment also gets no more records, as any does after an hour."""
         self.feed.put(self.start + (SEGMENTS - 1) * HOUR, self.records[SEGMENTS - 1])
         await super().calm()
         for _ in range(300 if self.reread else 0):  # what takes many requests comes to its end before its lease does
@@ -103,7 +103,7 @@ class SharedReplay(SharedWalk):
         self.feed.put(at, shards, finished=not self.outside or hour < SEGMENTS - 1)
 
     async def run(self) -> None:
-        """Play it to the end, and check what must hold."""
+        """Play the replay to its end, and check what must hold."""
         for change in self.known:
             await handle_change(change, self.w.services)
         if self.reread:
@@ -121,7 +121,7 @@ class SharedReplay(SharedWalk):
         await self.w.store.dead_letters.put(DeadLetter.of(SubjectKind.OBJECT, str(change.object.key), failure, at))
 
     async def check(self) -> None:
-        """As of a backfill; and every study was marked to be compared with FHIR."""
+        """Check the same as for a backfill, and that every study was marked to be compared with FHIR."""
         await super().check()
         marked = {dirty.study.study_instance_uid async for dirty in self.w.store.dirty.all() if dirty.bypass_cache}
         assert marked >= {f"2.25.{number}" for number in (1, 2, 3, 4)}, "a study was never compared"

@@ -136,7 +136,7 @@ class SharedVerification(SharedWalk):
         return self.modules["sync.walks.verification"].new_verification(self.plan, self.w.services.settings)
 
     def shown(self, name: str, port: Any, process: Process) -> Any:
-        """As of a backfill; and the deletion of a copy may be the last that a process does."""
+        """Show the same as for a backfill; the deletion of a copy may also be the last call of a process."""
         shown = super().shown(name, port, process)
         return _DiesDeleting(shown, process, self) if self.dies_after and name in {"fhir", "drifts"} else shown
 
@@ -164,7 +164,7 @@ class SharedVerification(SharedWalk):
             self.changes.append(self.w.put(name, sop=f"2.25.{1000 + number}", study=study, PatientID="P1"))
 
     async def run(self) -> None:
-        """Sync everything, have things go wrong, and play it to the end."""
+        """Sync everything, introduce differences, and play the comparison to its end."""
         for change in self.changes:
             await handle_change(change, self.w.services)
         await self.w.settle()
@@ -218,13 +218,13 @@ class SharedVerification(SharedWalk):
         await (self.calm() if self.dies_after else super()._trouble())  # begun once, so that the bound is strict
 
     async def calm(self) -> None:
-        """As of a backfill; and a batch, which is many requests, comes to its end before its lease does."""
+        """Calm the world as for a backfill; a batch, which is many requests, also ends before its lease does."""
         await super().calm()
         for _ in range(400):
             await asyncio.sleep(0)
 
     async def check(self) -> None:
-        """The report says each thing that is wrong once; and after a repair nothing is."""
+        """Check that the report names each difference once, and that a repair leaves none."""
         row = await self._row()
         outcome = self.modules["sync.walks.verification"].outcome_of(row.counts)
         noted = Counter([drift.kind async for drift in self.w.services.drifts.all()])

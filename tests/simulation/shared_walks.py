@@ -90,7 +90,7 @@ class LosingAnswers:
         return self._perhaps(await self._cursors.write(*args))
 
     async def replace_beside(self, *args: Any) -> Any:
-        """Likewise with several rows."""
+        """Lose answers of writes of several rows likewise."""
         return self._perhaps(await self._cursors.replace_beside(*args))
 
     def _perhaps(self, etag: Any) -> Any:
@@ -204,7 +204,7 @@ class SharedWalk:
             self.w.put(name, sop=f"2.25.{1000 + number}", study=f"2.25.{number % 4 + 1}")
 
     async def run(self) -> None:
-        """Play it to the end, and check what must hold."""
+        """Play the walk to its end, and check what must hold."""
         sharing, cutting = self.modules["sync.walks.sharing"], self.modules["sync.walks.cutting"]
         backfill = self.modules["sync.walks.backfill"]
         seeded = random.Random(self.seed)
@@ -285,7 +285,7 @@ class SharedWalk:
         self.w.clock.advance(40)
 
     def is_inspected(self, row: Locator) -> bool:
-        """Whether the row shows that its object was inspected to the end."""
+        """Return whether the row shows that its object was inspected to the end."""
         return row.settled
 
     def change_something(self) -> None:
@@ -321,7 +321,7 @@ class SharedWalk:
         return row
 
     async def check(self) -> None:
-        """Every object that was there when the walk began, and still is, was inspected; each counted once."""
+        """Check that every object that was there when the walk began, and still is, was inspected and counted once."""
         there = {ref.name for ref in self.w.store.objects.refs()} & self.names
         stored = {row.object.name for row in self.w.store.locators.table.values() if self.is_inspected(row)}
         assert there <= stored, f"{len(there - stored)} objects were never inspected"

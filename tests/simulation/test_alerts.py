@@ -18,7 +18,7 @@ WORST = {"crash_rate": 0.03, "fail_rate": 0.3, "outage_rate": 0.02}
 
 
 def told(world, code="alert.lag"):
-    """What each channel was told of an alert."""
+    """Return what each channel was sent about an alert."""
     return [channel.steps(code) for channel in world.channels.values()]
 
 

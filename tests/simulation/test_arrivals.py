@@ -60,7 +60,7 @@ def played(pattern, *, shortest=1.0, handling=handlers):
 
 
 def wrong(pattern, handling=handlers):
-    """What is wrong with how a pattern is played; None when all is well."""
+    """Return what is wrong with how a pattern is played; None if nothing is."""
     quick, fixed = played(pattern, handling=handling), played(pattern, shortest=FIXED)
     if not quick.right:
         return "FHIR does not hold the study"

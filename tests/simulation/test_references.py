@@ -17,7 +17,7 @@ def world(**modules):
 
 
 def deleted_once(w):
-    """Patients with more than one version: they were deleted, and put back."""
+    """Return the Patients with more than one version: they were deleted, and restored."""
     return {patient["id"] for patient in w.fhir.resources("Patient") if w.fhir.history("Patient", patient["id"]) > 1}
 
 

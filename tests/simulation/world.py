@@ -185,14 +185,14 @@ class World:
         )
 
     def lose(self, *lost: tuple[str, str | None]) -> None:
-        """Lose resources of the server; without an id all of a type."""
+        """Delete resources from the server, as a loss of data; without an id, all of a type."""
         for resource_type, resource_id in lost:
             for resource in list(self.fhir.resources(resource_type)):
                 if resource_id in (None, resource["id"]):
                     run(self.fhir.transact([FhirWrite(resource_type=resource_type, resource_id=resource["id"])]))
 
     def note(self) -> None:
-        """Another client writes a note into each study there is; into the EHR's, and its Patients, it is for good."""
+        """Write, as another client, a note into each study; notes in studies and Patients of the EHR stay for good."""
         text = {"text": f"note {self.faults.notes}"}
         for study in list(self.fhir.resources("ImagingStudy")):
             self.create({**study, "note": [*study.get("note", []), text]})
@@ -203,13 +203,13 @@ class World:
                 self.create({**(self.fhir.peek("Patient", patient["id"]) or {}), "telecom": patient["telecom"]})
 
     def admit(self) -> None:
-        """The EHR comes to know P1."""
+        """Let the EHR add P1."""
         if self.ehr and not self.ehr.knows_p1:
             self.ehr.knows_p1 = self.late = True
             self.create(self.ehr.patients()[-1])
 
     def switch(self) -> None:
-        """An operator sets another policy; deliveries under way go on with the old one, the next ones have the new."""
+        """Set another policy, as an operator; deliveries under way keep the old one, the next ones have the new one."""
         self.policy, self.next_policy, self.late = self.next_policy or self.policy, None, True
         self.policies.add(self.policy)
         self.services = self.new_services(step=True)
@@ -270,7 +270,7 @@ class World:
         self.study_messages += [(dirty.study, 1) for dirty in self.store.dirty.table.values()]
 
     def replay(self) -> bool:
-        """An operator retries dead letters, and projects all again if EHR or policy have changed; once each."""
+        """Retry dead letters, as an operator, and project all again if EHR or policy have changed; once each."""
         dead_lettered = {
             letter.subject for letter in self.store.dead_letters.table.values() if letter.kind.value == "study"
         }

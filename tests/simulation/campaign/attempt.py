@@ -48,7 +48,7 @@ def loaded(module: str, source: str) -> dict[str, ModuleType]:
 
 
 def wrongs(module: str, source: str) -> Iterator[object]:
-    """Play everything, the fastest first; whatever is not None was noticed."""
+    """Play every check, the fastest first; a result that is not None means that the mutant was noticed."""
     if module == "sync.feeds.dicom_windows":
         changed = ModuleType(module)
         changed.__file__ = import_module(module).__file__
@@ -80,7 +80,7 @@ def attempt(module: str, source: str) -> int:
 
 
 def attempt_apart(module: str, source: str) -> bool:
-    """Attempt it in a child of this process, which has all modules already; tell whether it was noticed."""
+    """Attempt a mutant in a child of this process, which has all modules already; return whether it was noticed."""
     child = os.fork()
     if child == 0:
         os._exit(attempt(module, source))

@@ -36,7 +36,7 @@ Guilty = Callable[[str, tuple[Any, ...]], bool]
 
 
 def harmless(call: str, args: tuple[Any, ...]) -> bool:
-    """No call ends the process."""
+    """Let no call end the process."""
     return False
 
 
@@ -135,7 +135,7 @@ class Host:
 
 
 def reads(*names: str) -> Guilty:
-    """The read of these objects ends the process."""
+    """Let the read of these objects end the process."""
     return lambda call, args: call == "objects.read" and args[0].name in names
 
 
@@ -183,7 +183,7 @@ async def one_study_ends_the_process(m: Modules) -> list[str]:
 
 
 def after_writes(number: int) -> Callable[[], Guilty]:
-    """Every worker ends by itself at its n-th write of a row of table ``cursors``."""
+    """Let every worker end by itself at its n-th write of a row of table ``cursors``."""
 
     def worker() -> Guilty:
         writes = itertools.count(1)

@@ -106,11 +106,11 @@ class Gateway:
         self._until = 0.0
 
     def begin(self) -> None:
-        """Lie in one way, without an end."""
+        """Begin to lie in one way, until the end of the run."""
         self._mood, self._until = self.rng.choice(self.only), float("inf")
 
     def mood(self) -> str | None:
-        """How it lies now; None while it passes everything on."""
+        """Return the present way of lying; None while the gateway passes everything on."""
         if not self.lies:
             return None
         now = asyncio.get_running_loop().time()

@@ -42,7 +42,7 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Return the seconds since the loop was made."""
         return self._passed
 
     def _leap(self, seconds: float) -> None:
@@ -53,7 +53,7 @@ class LoopClock(Clock):
     """The time of the loop that runs."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Return the time, aware, in UTC."""
         return START + timedelta(seconds=asyncio.get_running_loop().time())
 
     async def sleep(self, seconds: float) -> None:

@@ -25,7 +25,7 @@ class WatchedFhirServer(MemoryFhirServer):
         run(super().transact([FhirWrite(resource_type="Patient", resource_id="ehr", resource=ehr_patient("ehr", EHR))]))
 
     def keep(self, content: Content) -> None:
-        """From now on the store holds an object of this content."""
+        """Tell the watcher that from now on the store holds an object of this content."""
         study = study_id(StudyRef(study_instance_uid=f"2.25.{content.study}"))
         self._kept.setdefault(study, set()).add(f"2.25.{content.sop}")
 

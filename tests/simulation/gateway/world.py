@@ -331,7 +331,7 @@ class GatewayWorld:
         return problems
 
     def letters(self) -> set[str]:
-        """Codes of the dead letters there are."""
+        """Return the codes of the dead letters."""
         return {
             letter.code for letter in self.store.dead_letters.table.values() if letter.kind is not SubjectKind.MESSAGE
         }
