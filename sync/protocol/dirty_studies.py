@@ -28,7 +28,7 @@ BELIEVED = timedelta(seconds=0.1)
 """How long objects are taken to wait after the queue has said so."""
 
 LOOKS = 12
-"""Most reads of the row in that time."""
+"""Most sleeps for one study in that time."""
 
 
 async def mark_dirty(studies: Iterable[StudyRef], s: MarkDirty, *, arrived: datetime | None = None) -> None:
@@ -183,23 +183,25 @@ async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | N
     """
     shortest = shortest_quiet_period(s)
     latest = s.clock.now() + timedelta(seconds=SLEEPS * shortest)
-    pause = FIRST_LOOK * shortest
     in_fhir = may_come_early(s) and await s.projections.read(study) is not None
-    is_ingested = False
     for _ in range(LOOKS if may_come_early(s) else 0):
         marked = await s.dirty.read(study)
+        if marked is not None and await _waits_for_objects(marked.value, s, in_fhir=in_fhir, latest=latest):
+            marked = await s.dirty.read(study)  # what the queue held is marked by now
         if marked is None or s.clock.now() >= latest:
             return marked
         wait = seconds_until_due(marked.value, s, in_fhir=in_fhir)
-        if is_ingested or not await _may_grow(marked.value, s, in_fhir=in_fhir):
-            if not 0 < wait <= shortest:
-                return marked
-            await s.clock.sleep(wait)
-            is_ingested = False
-            continue
-        # While objects wait the mark says nothing new: it is read again once there are none.
-        while s.clock.now() < latest and await _may_grow(marked.value, s, in_fhir=in_fhir):
-            await s.clock.sleep(pause)
-            pause = min(2 * pause, shortest)
-        is_ingested = True  # what the queue held is marked by now, so the mark that is read next tells of it
+        if not 0 < wait <= shortest:
+            return marked
+        await s.clock.sleep(wait)
     return None
+
+
+async def _waits_for_objects(dirty: DirtyStudy, s: Project, *, in_fhir: bool, latest: datetime) -> bool:
+    """Sleep while the study may grow by objects that wait; return whether any did. Its mark says nothing new of it."""
+    shortest = shortest_quiet_period(s)
+    pause, waited = FIRST_LOOK * shortest, False
+    while s.clock.now() < latest and await _may_grow(dirty, s, in_fhir=in_fhir):
+        await s.clock.sleep(pause)
+        pause, waited = min(2 * pause, shortest), True
+    return waited

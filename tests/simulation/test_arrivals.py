@@ -119,8 +119,8 @@ MUTANTS = (
         Mutant(
             "a burst in parts is looked at again soon",
             "sync.protocol.dirty_studies",
-            "            await s.clock.sleep(pause)\n",
-            "            return marked\n",
+            "        await s.clock.sleep(pause)\n",
+            "        return False\n",
         ),
         lambda handling: played(LINGERING, handling=handling).delay > SOON_LINGERING,
     ),
@@ -128,8 +128,8 @@ MUTANTS = (
         Mutant(
             "once no objects wait the mark is read again",
             "sync.protocol.dirty_studies",
-            "            pause = min(2 * pause, shortest)\n",
-            "            pause = min(2 * pause, shortest)\n        return marked\n",
+            "marked = await s.dirty.read(study)  # what the queue held",
+            "return marked  # what the queue held",
         ),
         lambda handling: played(BUSY, handling=handling).messages > played(BUSY).messages,
     ),
