@@ -2,11 +2,11 @@ import os
 
 import pytest
 
-_PERCENT = 25 if os.environ.get("QUICK_CHECK") else int(os.environ.get("PROPERTY_EXAMPLES", "100"))
+_PERCENT = 10 if os.environ.get("QUICK_CHECK") else int(os.environ.get("PROPERTY_EXAMPLES", "100"))
 
 
 def examples(number: int) -> int:
-    """Give the number of examples of a costly property: a quarter in `make check` and `make test`, else all."""
+    """Give the number of examples of a costly property: a tenth in `make check`, a quarter in `make test`, else all."""
     return max(1, number * _PERCENT // 100)
 
 
