@@ -19,7 +19,7 @@ from typer.main import get_command
 
 
 class CommandPlace(NamedTuple):
-    """Where a command is defined, and what the list of commands says of it."""
+    """The place of a command's code, and the command's line in the list of commands."""
 
     target: str
     """``module:attribute``, as entry points are written: a function, or a `typer.Typer` with commands of its own."""

@@ -89,7 +89,7 @@ def _read(
 def _patients(
     studies: Mapping[StudyRef, Sequence[LedgerRow]], settings: MappingSettings
 ) -> Mapping[StudyRef, Sequence[PatientRow]]:
-    """Collect, for each study, what all studies of its patient say."""
+    """Collect, for each study, the rows of all studies of its patient."""
     rows: defaultdict[str, list[PatientRow]] = defaultdict(list)
     keys = {}
     for study, instances in studies.items():

@@ -88,7 +88,7 @@ def shown(name: str) -> str:
 
 @contextmanager
 def quiet_broken_pipe() -> Iterator[None]:
-    """Stop without a word when the reader of standard output goes away."""
+    """Stop silently if the reader of standard output goes away."""
     try:
         yield
     except BrokenPipeError:

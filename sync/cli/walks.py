@@ -66,7 +66,7 @@ def timestamp(text: str | None, option: str) -> datetime | None:
 
 
 def refuse(problem: str) -> NoReturn:
-    """Print what is wrong with the command line, and exit."""
+    """Print the error of the command line, and exit."""
     console().print(problem)
     raise typer.Exit(EXIT_USAGE)
 

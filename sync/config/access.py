@@ -38,7 +38,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
 
 
 class AccessSettings(Section):
-    """What one service asks for."""
+    """Settings of access to one service: mode of authentication, credentials, headers."""
 
     auth: Literal["auto", "none", "entra", "client-credentials", "private-key-jwt", "bearer", "basic"] = "auto"
     """How the sync authenticates. ``auto``: Entra ID for an https URL of another machine, else nothing. ``entra``: a

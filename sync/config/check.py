@@ -146,7 +146,7 @@ def _second_thoughts(settings: Settings) -> Iterator[Remark]:
 
 
 def _judged() -> tuple[Settings, list[Remark]]:
-    """Load all settings with what is wrong replaced, and name the faults."""
+    """Load all settings with wrong values replaced, and return the faults."""
     findings: list[Remark] = []
     replaced: dict[str, Any] = {}
     for name, section in sections().items():
@@ -344,7 +344,7 @@ def _worth_setting(settings: MappingSettings) -> Iterator[Remark]:
 
 
 def _unheard(settings: Settings) -> Iterator[Remark]:
-    """Name what telemetry cannot be exported to; the sync continues without, so nothing else would say it."""
+    """Name telemetry targets that cannot be exported to; the sync continues without them and logs nothing else."""
     key = _INSTRUMENTATION_KEY.search(settings.insights_connection)
     if settings.insights_connection and not key:
         text = "nothing is exported there: expected a connection string, InstrumentationKey=…;IngestionEndpoint=…"

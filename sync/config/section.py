@@ -61,7 +61,7 @@ class Section(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read what the caller gives, then the environment."""
+        """Read the caller's values, then the environment."""
         return init_settings, _Variables(settings_cls)
 
     @classmethod
@@ -82,7 +82,7 @@ class Section(BaseSettings):
 
     @staticmethod
     def expected(fault: Mapping[str, Any]) -> str:
-        """Return what a setting should hold, given one of pydantic's errors; never what it holds."""
+        """Return the form that a setting should have, by one of pydantic's errors; never its value."""
         context = fault.get("ctx", {})
         if fault["type"] in _EXPECTED:
             return _EXPECTED[fault["type"]].format(**context)

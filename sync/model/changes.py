@@ -11,7 +11,7 @@ from sync.model.instances import Inspection
 
 
 class Action(enum.Enum):
-    """What a message says happened to an object. A hint, never the truth."""
+    """The change that a message reports of an object. A hint, never the truth."""
 
     CREATED = "created"
     DELETED = "deleted"

@@ -21,7 +21,7 @@ _HINT = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
     """
-    What is kept of the markers of one listing: one marker, and after how many pages a later one replaces it.
+    The marker that is kept of one listing, and the pages since; after ``limit`` pages a later one replaces it.
 
     A circle is detected after at most about as many pages as it has, plus three times the pages that lead to it.
     """

@@ -13,7 +13,7 @@ from sync.model.timestamps import Timestamp
 
 
 class SubjectKind(enum.Enum):
-    """What a dead letter is about."""
+    """The kind of subject of a dead letter."""
 
     OBJECT = "object"
     STUDY = "study"
@@ -82,7 +82,7 @@ class DeadLetterPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """What an operator did: who, what, to which subject (a hashed key, or a code), why."""
+    """An action of an operator: who, what, to which subject (a hashed key, or a code), why."""
 
     at: datetime
     who: str

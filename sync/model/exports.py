@@ -35,7 +35,7 @@ class NdjsonFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an export, or a bucket of one, holds: nothing but what the ledger determines."""
+    """The content of an export, or of one of its buckets: nothing but what the ledger determines."""
 
     format: Literal["dicom-fhir-sync export 1"] = "dicom-fhir-sync export 1"
     files: tuple[NdjsonFile, ...] = ()
@@ -64,7 +64,7 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartManifest(Manifest):
-    """What a part holds: ``files`` of its own, and the one that it shares."""
+    """The content of a part: ``files`` of its own, and the file of content that it shares with other parts."""
 
     studies: int
     shared: SharedFile

@@ -120,7 +120,7 @@ class DriftFound(Result):
 
 
 class AlertEvent(Result):
-    """What an alert is about."""
+    """The alert that an event reports."""
 
     alert: str
     """Common to a raising and its clearing."""

@@ -77,7 +77,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientRow:
-    """What one study contributes to its patient; the Patient resource is built from all rows of its key."""
+    """The demographics that one study contributes; the Patient is built from all rows of its key."""
 
     patient_key: str
     study: StudyRef

@@ -117,7 +117,7 @@ class InstanceSource(Protocol):
 
     @property
     def account(self) -> str:
-        """What `ObjectRef.account` of its instances is."""
+        """Return the `ObjectRef.account` of the service's instances."""
         ...
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
@@ -178,7 +178,7 @@ class ChangeFeed(Protocol):
 
     @property
     def account(self) -> str:
-        """What `ObjectRef.account` of its instances is."""
+        """Return the `ObjectRef.account` of the server's instances."""
         ...
 
     async def page(

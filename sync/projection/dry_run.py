@@ -1,5 +1,5 @@
 """
-Predicts what projecting a study would write, without writing anything.
+Predicts the writes of projecting a study, without writing anything.
 
 The ordinary projection runs on ports that read the real services and keep every write to themselves. So the code that
 decides in `sync.projection` decides here too: a check can neither know less than the sync nor disagree with it.

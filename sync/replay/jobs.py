@@ -89,7 +89,7 @@ async def require_known_study(request: ReplayRequest, s: Deliver) -> None:
 @dataclass
 class _Known:
     """
-    What a process knows of a run.
+    The knowledge of a process about a run.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """
-Predicts what a replay would do, without writing anything.
+Predicts the writes of a replay, without writing anything.
 
 Changed and unknown objects are inspected, their rows are kept in memory beside the ledger, and every affected study
 goes through the ordinary projection without its writes (`sync.projection.dry_run`). Memory grows with the changes, not
@@ -74,7 +74,7 @@ async def preview_replay(
     request: ReplayRequest, walk: Walk, sources: Mapping[str, Source], s: Preview, *, parallel: int
 ) -> AsyncIterator[StudyPreview]:
     """
-    Iterate over the studies that the replay would compare, and what it would write for each. Only reads.
+    Iterate over the studies that the replay would compare, with the predicted writes of each. Only reads.
 
     Parameters
     ----------

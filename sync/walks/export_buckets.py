@@ -65,7 +65,7 @@ def _written(content: Content) -> dict[str, Any]:
 
 
 def content_of(line: bytes) -> Content:
-    """Return what a line of the file holds."""
+    """Return the resource or patient row that a line of the file holds."""
     held: Resource = json.loads(line)
     return _ROW.read(held[_PATIENT], row="of a patient in an export") if _PATIENT in held else held
 

@@ -41,7 +41,7 @@ MERGED = Kind("merged", Manifest)
 
 
 async def read_file(name: str, out: ExportFiles, *, start: int = 0, size: int | None = None) -> bytes | None:
-    """Return a file, or a part of it; None when there is none."""
+    """Return a file, or a part of it; None if it does not exist."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "read"
         return path.read_bytes() if await out.fetch(name, path, start=start, size=size) else None

@@ -100,7 +100,7 @@ def new_export(container: str, settings: Settings, *, max_bytes: int) -> NewWalk
 
 
 def folder_of(row: WalkRow) -> str:
-    """Return what stands before the slash in the names of an export's files."""
+    """Return the folder of an export's files: their names before the slash."""
     return f"export-{row.run}"
 
 
@@ -167,7 +167,7 @@ async def fetch_manifest(row: WalkRow, out: ExportFiles) -> Manifest | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is done of a slice by one of its holders, from where he is ``at``."""
+    """The work of one holder on a slice, which begins at the position ``at``."""
 
     row: WalkRow
     at: Position
@@ -186,7 +186,7 @@ class _Work:
                 return self._close(scope)
 
     async def _parts(self, scope: Parts) -> AsyncIterator[Batch]:
-        """Write parts; one that has a manifest is done."""
+        """Write parts; a part that has a manifest is skipped."""
         for number in range(scope.begin if self.at.next is None else self.at.next, scope.end):
             part = await self.manifests.read(PARTS, number) or await self._write_part(number, scope)
             counts = {"studies": part.studies, "left_out": sum(part.left_out.values())}
@@ -213,7 +213,7 @@ class _Work:
             return await self.manifests.write(PARTS, number, part, folder)
 
     async def _merge(self, scope: Merge) -> AsyncIterator[Batch]:
-        """Write what parts have in common, of one bucket: each resource, and each row, as the first part has it."""
+        """Write the shared content of one bucket: each resource and each row, as in the first part that has it."""
         if await self.manifests.read(MERGED, scope.bucket) is None:
             await self._write_bucket(scope)
         yield Batch(position=_OVER)
@@ -242,7 +242,7 @@ class _Work:
         return rows
 
     async def _patients(self, rows: dict[str, bytes], scope: Merge) -> AsyncIterator[Resource]:
-        """Build the Patients of a bucket; those whose rows were deleted meanwhile of what is in the parts."""
+        """Build the Patients of a bucket; a Patient whose rows were deleted meanwhile comes from the parts' rows."""
         async for stored in self.s.patients.between(*keys_of(scope.bucket, scope.buckets)):
             if (line := rows.pop(stored[0].patient_key, None)) is not None:
                 yield patient_with(row_of(line), stored, self.s)

@@ -199,7 +199,7 @@ class Verification(WithoutChanges):
             yield step.cut
 
     async def _right_objects(self, row: WalkRow) -> Sequence[RightObjects]:
-        """Return what the listings proved right; read once, for a slice of studies waits for all of them."""
+        """Return the objects that the listings proved right; read once, since slices of studies wait for listings."""
         right = self.right_objects.of(row.run)
         if not right and request_of(row).objects:
             slices = (await read_board(self.services)).of_walk(row)

@@ -19,7 +19,7 @@ def entries() -> dict[str, str]:
 
 def runbook(visit: Visit) -> RenderedPage:
     """
-    Show what a code means and what to do.
+    Show the runbook entry of a code: its meaning and its remedy.
 
     Raises
     ------

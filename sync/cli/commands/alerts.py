@@ -18,7 +18,7 @@ Seconds = Annotated[float, typer.Option("--every", help="Seconds between two eva
 
 
 class Format(enum.Enum):
-    """What Azure Monitor takes."""
+    """The formats that Azure Monitor accepts."""
 
     BICEP = "bicep"
     WORKBOOK = "workbook"

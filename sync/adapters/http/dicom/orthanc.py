@@ -129,7 +129,7 @@ class Orthanc(OrthancServer):
 
     async def _instance(self, path: str) -> Any:
         """
-        Return what Orthanc knows of an instance.
+        Return the answer of Orthanc to a path of an instance.
 
         Its own 404 for an instance has no body, and any gateway could send that; for a part of an instance, the body
         describes the error.

@@ -133,7 +133,7 @@ class HttpFhirServer:
 
     async def capabilities(self) -> Capabilities:
         """
-        Return what the service says of itself at ``/metadata``.
+        Return the service's CapabilityStatement, from ``/metadata``.
 
         Raises
         ------
@@ -240,7 +240,7 @@ class HttpFhirServer:
         return versions
 
     async def referrers(self, references: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """Find what refers to each of the resources; see `sync.ports.FhirServer.referrers`."""
+        """Find the resources that refer to each of the given ones; see `sync.ports.FhirServer.referrers`."""
         referring: dict[str, set[str]] = {reference: set() for reference in references}
         searches = searches_for(references)
         for search, bundle in zip(searches, await self._searches.answer(searches), strict=True):
