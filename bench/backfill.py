@@ -55,7 +55,7 @@ async def fill(connection: str, waiting: Iterable[tuple[str, bytes]], container:
 
 
 async def ledger(environment: dict[str, str], objects: int) -> tuple[int, int]:
-    """Count what the ledger holds of what was put there, and the outstanding studies."""
+    """Count the uploaded objects that the ledger holds, and the outstanding studies."""
     settings = Settings(
         fhir_url=environment["DICOM_SYNC_FHIR_URL"], AzureWebJobsStorage=environment["AzureWebJobsStorage"]
     )

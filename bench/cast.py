@@ -34,7 +34,7 @@ _ACCESSION_TYPE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/
 
 
 class CastError(Exception):
-    """The server did not do what DICOM Cast relies on; the baseline's figures would mean nothing."""
+    """The server did not behave as DICOM Cast requires, so the baseline's figures would mean nothing."""
 
 
 class Cast:
@@ -73,7 +73,7 @@ class Cast:
             self._transact(entries)
 
     def _step(self, kind: str, search: Mapping[str, str], make: Any) -> _Step:
-        """Search, build what should be there, and compare."""
+        """Search, build the expected resource, and compare."""
         query = urlencode(search)
         # Without the header HAPI answers a repeated search from its cache, and DICOM Cast's own conflict rules fail.
         answer = self._client.get(kind, params=search, headers={"Cache-Control": "no-cache"})

@@ -84,7 +84,7 @@ def _both(url: str, *, delay: float) -> Iterator[tuple[Fhir, BenchWorld]]:
 
 
 def _warm_up(fhir: Fhir, world: BenchWorld) -> None:
-    """Let HAPI compile what both use; the larger part of it is Cast's kind of request."""
+    """Let HAPI compile the queries of both protocols; most of them are Cast's kind of request."""
     cast(fhir, study("cast-warm-up", 100))
     send(world, study("ours-warm-up", 100))
     send(world, study("ours-warm-up-again", 100))

@@ -1,5 +1,5 @@
 """
-Goals and what was measured: rows of the table, and of ``bench/results.json``.
+Goals and measured figures: rows of the table, and of ``bench/results.json``.
 
 A section returns its goals and its figures, all of them JSON. A goal compares one figure with one bound.
 """

@@ -34,7 +34,7 @@ def newest() -> Run:
 
 def line_of(version: str, results: Mapping[str, Any], note: str = "") -> dict[str, Any]:
     """
-    Make the line of a release from the results of a run; ``note``: what else than the sync changed in its figures.
+    Make the line of a release from the results of a run; ``note`` names causes of changes other than the sync.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def line_of(version: str, results: Mapping[str, Any], note: str = "") -> dict[st
 
 
 def counts(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return what one instance, or one study, of a burst asks for."""
+    """Return the counted requests of one instance and of one study of a burst, with processor time and memory."""
     calls, scale = results["calls"], results["scale"]["figures"]
     measured = {goal["what"]: goal["measured"] for goal in calls["goals"]}
     return {
@@ -75,7 +75,7 @@ def counts(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def goals_of(section: Run) -> dict[str, dict[str, Any]]:
-    """Return the goals of a section by what they say."""
+    """Return the goals of a section by their text."""
     return {goal["what"]: {k: v for k, v in goal.items() if k not in ("what", "met")} for goal in section["goals"]}
 
 
@@ -100,7 +100,7 @@ def write(releases: Sequence[Run], file: Path = HISTORY) -> None:
 
 
 def notes(names: Sequence[str], file: Path = HISTORY) -> dict[str, str]:
-    """Return the notes of those versions of the history that have one."""
+    """Return the notes of the given versions, without versions that have none."""
     return {line["version"]: line["note"] for line in lines(file) if line["version"] in names and "note" in line}
 
 

@@ -170,7 +170,7 @@ def _cost(processor: float, began: float) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one step, and print what it cost."""
+    """Run one step, and print its seconds and memory."""
     what, size = arguments
     print(json.dumps(asyncio.run(_floor(int(size)) if what == "floor" else _project())))
 

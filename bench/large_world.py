@@ -146,7 +146,7 @@ async def write_all(works: Iterable[Work], at_once: int = _AT_ONCE) -> None:
 
 
 async def _insisting(work: Work) -> None:
-    """Write, and write again: a busy emulator drops connections. What is there already was written by a lost answer."""
+    """Write, and repeat: a busy emulator drops connections. A row that exists already was written by a lost answer."""
     for _ in range(_TRIES):
         try:
             await work()

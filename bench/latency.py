@@ -52,7 +52,7 @@ def begin_slow(*, quick: bool) -> None:
 
 
 def measure(*, quick: bool) -> Section:
-    """Send the bursts and the slow acquisition, or take what was sent."""
+    """Send the bursts and the slow acquisition, or use those that were sent before."""
     sent, seconds = bursts(quick=quick), _seconds(quick=quick)
     slowly = slow.outcome(seconds)
     after_mark = [burst.in_fhir - _last_mark(burst) for burst in sent]

@@ -66,7 +66,7 @@ def prices() -> Mapping[str, Any]:
 
 
 def load_of(counts: Mapping[str, float], way: Way) -> Load:
-    """Return what an instance asks for."""
+    """Return the load of an instance: processor time, round trips, rows and FHIR requests."""
     return Load(
         processor_seconds=counts["processor_ms"] / 1000,
         round_trips=ROUND_TRIPS,
@@ -88,7 +88,7 @@ def outcome(way: Way, workers: int, fhir: float) -> Outcome:
 
 
 def euros_a_million(way: Way, workers: int, fhir: float) -> dict[str, float]:
-    """Return what a million instances cost, by the name of the price, without what is free each month."""
+    """Return the cost of a million instances, by the name of the price, without free monthly amounts."""
     counts, listed = history.newest()["counts"], prices()
     rate = outcome(way, workers, fhir).rate
     studies = 1 / counts["instances_a_study"]
@@ -105,7 +105,7 @@ def euros_a_million(way: Way, workers: int, fhir: float) -> dict[str, float]:
 
 
 def rates_table(fhir: float = FHIR) -> str:
-    """Return instances a second by workers, what binds, and what a million costs."""
+    """Return instances per second by workers, the limiting factor, and the cost of a million instances."""
     rows: list[Sequence[str]] = [
         ("workers", "instances a second", "limited by", "FHIR requests a second", "euros a million instances")
     ]
@@ -140,7 +140,7 @@ def backfill_table(fhir: float = FHIR) -> str:
 
 
 def parts_table(fhir: float = FHIR) -> str:
-    """Return what a million instances cost by what is paid for, with ten workers."""
+    """Return the cost of a million instances by the kind of cost, with ten workers."""
     events, backfill = (euros_a_million(way, 10, fhir) for way in (EVENTS, BACKFILL))
     names = {
         "blobReads": "blob reads",
@@ -155,7 +155,7 @@ def parts_table(fhir: float = FHIR) -> str:
 
 
 def counts_line() -> str:
-    """Say which counts the tables are computed from."""
+    """Return the line with the counts from which the tables are computed."""
     line = history.newest()
     counts = line["counts"]
     return (

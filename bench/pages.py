@@ -83,7 +83,7 @@ class Visited:
 
 
 def measure(*, quick: bool) -> Section:
-    """Fill a world, and request every page of it."""
+    """Fill a world, and request every page of the dashboard."""
     return _measured(QUICK if quick else FULL, QUICK_VISITS if quick else VISITS, COUNTED_VISITS)
 
 
@@ -142,7 +142,7 @@ def _command(port: int) -> list[str]:
 
 
 def _pages(api: str) -> dict[str, str]:
-    """Name -> address of every page; a next page as the page before links to it."""
+    """Return name -> address of every page; for a next page, the link of the page before it."""
     common, rare = next(iter(CODES)), list(CODES)[-1]
     letter = letter_of(common, 0, datetime.now(UTC))
     named: dict[str, tuple[str, dict[str, str]]] = {

@@ -1,5 +1,5 @@
 """
-``python -m bench compare OLD NEW``: what became better and what worse between two runs.
+``python -m bench compare OLD NEW``: the figures that became better or worse between two runs.
 
 A figure that has a floor in both runs is compared by its distance to it where it is a time: another machine, or another
 load on the same one, moves both. Counts are compared as they are.
@@ -30,7 +30,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One figure in both runs; ``worse`` is by what share it is worse, negative for better."""
+    """One figure in both runs; ``worse`` is the share by which it is worse, negative if it is better."""
 
     section: str
     what: str
@@ -100,7 +100,7 @@ def _value(goal: Mapping[str, Any], *, by_floor: bool) -> float:
 
 
 def _worse(old: float, new: float, *, at_least: bool) -> float:
-    """Return by what share of the old value the new one is worse; from nothing to something is infinitely worse."""
+    """Return the share of the old value by which the new one is worse; infinite if the old value is zero."""
     difference = old - new if at_least else new - old
     if difference == 0:
         return 0.0

@@ -48,7 +48,7 @@ class Request:
 
 class RequestStream:
     """
-    Tells the requests of one HTTP/1.1 connection apart, by what the client sends.
+    Separates the requests of one HTTP/1.1 connection in the client's bytes.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class RequestStream:
         self._left = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what the client sent; ValueError for a body of unknown length."""
+        """Read the client's bytes; ValueError for a body of unknown length."""
         while data:
             if self._left:
                 part, data = data[: self._left], data[self._left :]
@@ -98,7 +98,7 @@ class RequestStream:
 
 
 class Relay:
-    """Stands before one server, on a port of its own."""
+    """Relays the connections to one server, on a port of its own."""
 
     def __init__(self, service: str, host: str, port: int, *, delay: float, journal: list[Request]) -> None:
         self.delay = delay
@@ -121,7 +121,7 @@ class Relay:
 
 
 class _Connection:
-    """One client's connection, and the one to the server that belongs to it."""
+    """One client's connection, and its connection to the server."""
 
     def __init__(
         self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: RequestStream
@@ -146,7 +146,7 @@ class _Connection:
                     writer.close()
 
     async def _forward(self) -> None:
-        """Pass on what the client sent, when its time has come."""
+        """Forward the client's bytes, after the delay."""
         while True:
             due, data = await self._sent.get()
             if (wait := due - time.monotonic()) > 0:
@@ -166,7 +166,7 @@ class _Connection:
         return self._server
 
     async def _answer(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
-        """Pass on what the server says, until it ends the connection."""
+        """Forward the server's bytes, until the server ends the connection."""
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(_CHUNK):
                 self._waiting = False

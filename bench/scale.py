@@ -67,7 +67,7 @@ def measure(*, quick: bool) -> Section:
 
 
 def measure_memory(*, quick: bool) -> Section:
-    """Tell the host's memory at its peak."""
+    """Return the peak memory of the host."""
     figures = _figures(LARGE_QUICK if quick else LARGE)
     what = f"functions host at its peak, {figures['large']:,} instances a study"
     goal = Goal(

@@ -79,7 +79,7 @@ def play(case: Arrivals, batch_size: int, decided: float, *, most: int = 40) -> 
 
 
 def played(case: Arrivals, batch_size: int) -> Sequence[Played]:
-    """Return what each period of decisions leads to."""
+    """Return the result of each decision period."""
     return [play(case, batch_size, decided) for decided in DECIDED]
 
 

@@ -1,5 +1,5 @@
 """
-A simulation of the queues and partitions that instances pass: which of them binds first, and at what rate.
+A simulation of the queues and partitions that instances pass: which of them limits the rate, and to what rate.
 
     queue ──> processor of a worker ──> account, partitions of folder and study ──> FHIR, once a study
 
@@ -91,7 +91,7 @@ class _Site:
         self.studies = defaultdict(lambda: Station(self.limits.partition))
 
     def ingest(self, now: float, worker: int, batch: dict[int, int]) -> float:
-        """Serve a batch, study -> instances of it; return when it is done."""
+        """Serve a batch, study -> its instances; return the time at which it is done."""
         size, load = sum(batch.values()), self.load
         if self.queue is not None:
             now = self.queue.serve(now, size)

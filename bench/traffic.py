@@ -36,7 +36,7 @@ class Journal:
     control: Path
 
     def since(self, first: int = 0) -> list[Request]:
-        """Return the requests from a number on, oldest first; those still on their way have ``ended`` 0."""
+        """Return the requests from a number on, oldest first; requests without an answer yet have ``ended`` 0."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.control))
             connection.sendall(f"{first}\n".encode())

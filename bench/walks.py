@@ -65,7 +65,7 @@ def host(connection: str, *, delay: float) -> Iterator[Host]:
 
 
 def settings(connection: str) -> dict[str, str]:
-    """Return what an app needs to know."""
+    """Return the settings that an app needs."""
     return {"AzureWebJobsStorage": connection, "DICOM_SYNC_FHIR_URL": "http://127.0.0.1:1/fhir"}
 
 

@@ -75,7 +75,7 @@ class Fhir:
         return held is not None and instances_of(held) == len(study.instances)
 
     def versions(self, uid: str) -> int:
-        """Return how many versions the study's ImagingStudy and Patient have together; HAPI counts them from 1."""
+        """Return the number of versions of the study's ImagingStudy and Patient together; HAPI counts them from 1."""
         study = self.study(uid)
         if study is None:
             raise BenchError("the study is not in FHIR")
@@ -247,7 +247,7 @@ async def _upload(world: BenchWorld, files: Iterable[tuple[str, bytes]], step: f
 
 
 def _wait_for(fhir: Fhir, study: Study, first: int) -> float:
-    """Wait until FHIR holds the study; return when the write that brought the last of it was answered."""
+    """Wait until FHIR holds the study; return when the write of its last instance was answered."""
     seen = 0
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:

@@ -48,7 +48,7 @@ class ViewError(InsightsError):
 
 
 class DataError(InsightsError):
-    """An input file is torn, too large or not what its name says."""
+    """An input file is torn, too large, or of another kind than its name says."""
 
 
 class CollectError(InsightsError):
@@ -80,7 +80,7 @@ class Unavailable(InsightsError):
 
 
 def unreadable(problem: Exception) -> str:
-    """Say why a file cannot be read, without its content: what the system says, else what the content is not."""
+    """Return why a file cannot be read, without its content: the system's error, else the expected form."""
     if isinstance(problem, OSError):
         return problem.strerror or "it cannot be read"
     if isinstance(problem, UnicodeDecodeError):

@@ -48,7 +48,7 @@ class BatchDone:
 
 
 def parse_line(line: str) -> BlobChange | BatchDone | None:
-    """Return what one line of the log did to blobs, or None."""
+    """Return the change to blobs that one line of the log reports; None if it reports none."""
     match = _LINE.search(line)
     if match is None or match[3] not in (*_DONE[match[1]], _UNKNOWN):
         return None

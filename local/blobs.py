@@ -1,4 +1,4 @@
-"""Copies files into the container of a running world and out of it, as a scanner or any tool of Azure would do it."""
+"""Copies files into the container of a running world and deletes them there, as a scanner or a tool of Azure would."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def upload(paths: Iterable[Path]) -> int:
 
 def delete(names: Iterable[str]) -> tuple[int, dict[str, str]]:
     """
-    Delete blobs by their names; one that is not there is passed over.
+    Delete blobs by their names; a missing blob is skipped.
 
     Returns
     -------

@@ -64,7 +64,7 @@ def consents(identity: str, provisions: tuple[tuple[str, str], ...]) -> list[Res
 
 def stent(identity: str, place: int, chance: random.Random) -> tuple[str, Stent, list[Resource]]:
     """
-    Return the case of a person with a recommended stent, what is true, and the resources.
+    Return the case of a person with a recommended stent: the correct answer, and the resources.
 
     Parameters
     ----------

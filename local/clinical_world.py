@@ -1,5 +1,5 @@
 """
-A generator of clinical worlds: synthetic patients with boundary cases, and what questions about them must answer.
+A generator of clinical worlds: synthetic patients with boundary cases, and the correct answers about them.
 
 Patient ``i`` is the same whatever the number of patients. Every block of 104 holds 16 boundary cases, 16 people over 45
 with osteosarcoma, 40 with a read lung nodule, 4 with consents, 8 who are too young for the cohort and 20 with a
@@ -133,13 +133,13 @@ def models() -> list[Resource]:
 
 
 def in_order(resources: Iterable[Resource]) -> list[Resource]:
-    """Return resources so that what is referred to comes first."""
+    """Return resources in an order in which each comes after those that it refers to."""
     rank = {kind: number for number, kind in enumerate(_ORDER)}
     return sorted(resources, key=lambda one: (rank.get(one["resourceType"], len(rank)), "link" in one, one["id"]))
 
 
 def truth(world: Iterable[Person]) -> dict[str, Any]:
-    """Return what is true of people: the members of the example cohort, reads with outcomes, stents, dose."""
+    """Return the correct answers: the members of the example cohort, reads with outcomes, stents, dose."""
     members: dict[str, list[str]] = {"in": [], "undecided": []}
     cases, reads, table = Counter[str](), Counter[str](), Counter[str]()
     stents: list[Stent] = []
@@ -166,7 +166,7 @@ def truth(world: Iterable[Person]) -> dict[str, Any]:
 
 
 def _sizes(stents: list[Stent]) -> dict[str, float]:
-    """Return how many recommendations there are, how many have an implant, and the mean difference in millimetres."""
+    """Return the number of recommendations, the number with an implant, and the mean difference in millimetres."""
     differences = [pair.said - pair.used for pair in stents if pair.used is not None]
     bias = sum(differences) / len(differences) if differences else 0.0
     return {"recommended": len(stents), "implants": len(differences), "bias": round(bias, 6)}
@@ -366,7 +366,7 @@ def _treat_lung(one: Person, on: date, place: int, chance: random.Random) -> Non
 
 
 def _read(one: Person, read: Read, on: date, chance: random.Random) -> None:
-    """Add the read, what the model said, and what pathology found."""
+    """Add the read, the model's finding, and the result of pathology."""
     one.read = read
     side = chance.choice(("left", "right"))
     conclusion_code = coded(_NODULE if read.said else _CLEAR)

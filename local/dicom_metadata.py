@@ -103,7 +103,7 @@ class Spelled(float):
 
 def stored(content: bytes) -> Stored:
     """
-    Return what the service keeps of a DICOM file.
+    Return the metadata that the service keeps of a DICOM file.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def stored(content: bytes) -> Stored:
 
 
 def _behind_meta(meta: Dataset) -> Dataset:
-    """Return what the service takes for data set: meta information from the first tag on that does not ascend."""
+    """Return the elements that the service reads as data set: meta information from the first tag that descends."""
     behind, before = Dataset(), 0
     for tag in meta.keys():  # noqa: SIM118 -- in the order of the file
         if behind or int(tag) < before:
@@ -176,7 +176,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _require(dataset: Mapping[str, Any]) -> None:
-    """Refuse what lacks an identity (``DicomDatasetValidator`` of the server)."""
+    """Refuse a file that lacks an identity (``DicomDatasetValidator`` of the server)."""
     for tag in IDENTITY:
         values = dataset.get(f"{tag:08X}", {}).get("Value") or []
         if len(values) != 1 or not values[0]:

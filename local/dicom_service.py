@@ -213,7 +213,7 @@ class StandIn:
 
 
 def keep(service: MemoryDicomService, kept: Stored, content: bytes, partition: str = "") -> bool:
-    """Put what the service keeps of a file into it; False when the instance is there already."""
+    """Add a file to the service, as the service keeps it; False if the instance exists already."""
     instance = id_of(kept.metadata, partition)
     if not service.store(kept.metadata, partition, content=content, readable=kept.readable):
         return False

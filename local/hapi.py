@@ -145,7 +145,7 @@ def _ensure_tools() -> None:
 
 
 def missing_tools() -> list[str]:
-    """Name what a build lacks, in words for a person; empty when all is there."""
+    """Return the names of missing build tools, in words for a person; empty if there are none."""
     missing = []
     compiler = _program("javac")
     if compiler is None or _java_version(compiler) < JAVA_VERSION:

@@ -29,12 +29,12 @@ STOP_SECONDS = 10.0
 
 
 class StartError(RuntimeError):
-    """A part of the local world did not start; the text says which and what it printed last."""
+    """A part of the local world did not start; the text names the part and its last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child(Generic[T]):
-    """A running child and what its ready line said."""
+    """A running child process and its ready line."""
 
     name: str
     process: subprocess.Popen[str]

@@ -1,5 +1,5 @@
 """
-Reads the sample studies back from a FHIR server by plain searches, and compares them with what they should be.
+Reads the sample studies back from a FHIR server by plain searches, and compares them with the expected resources.
 
 Only studies that are expected are inspected: the server may hold others. Reading changes nothing.
 """

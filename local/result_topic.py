@@ -1,5 +1,5 @@
 """
-A stand-in for an Event Grid topic on this machine: takes what the real service takes, refuses what it refuses.
+A stand-in for an Event Grid topic on this machine: accepts and refuses the same requests as the real service.
 
     POST {path}?api-version=2018-01-01
     aeg-sas-key: …
@@ -69,7 +69,7 @@ async def result_topic(key: str = "a2V5") -> AsyncIterator[Topic]:
 
 
 def _problem(request: web.Request, body: bytes) -> str:
-    """Return what the service would refuse; empty when it accepts the request."""
+    """Return the reason for which the service would refuse a request; empty if it accepts it."""
     if request.query.get("api-version") != _API:
         return "api-version"
     if request.content_type != "application/cloudevents-batch+json":

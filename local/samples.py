@@ -1,5 +1,5 @@
 """
-Sample studies, and what the sync must make of them.
+Sample studies, and the FHIR resources that the sync must make of them.
 
 Real files that the pydicom wheel carries (discs with several studies of several series, and single objects of unusual
 kinds: RT, SR, SEG, ECG, names in Arabic and Korean, one instance sent twice), a generated CT study of four series, and
@@ -100,7 +100,7 @@ class Expectation(Studies):
 
 
 def expectation(samples: Iterable[Measurement]) -> Expectation:
-    """Compute from the samples what must come of them; a Patient is a Patient ID, or a study that has none."""
+    """Compute the expected counts from the samples; a Patient is a Patient ID, or a study that has none."""
     studies: dict[str, dict[str, set[str]]] = {}
     patients: set[str] = set()
     rejected: Counter[str] = Counter()

@@ -69,7 +69,7 @@ class StorageClient:
 
     async def properties(self, container: str, name: str) -> dict[str, Any] | None:
         """
-        Return what an event tells of a blob, as it is now; None when it is gone.
+        Return the properties of a blob for an event, as it is now; None if it is gone.
 
         Raises
         ------

@@ -153,7 +153,7 @@ class StorageEvents:
     @contextlib.asynccontextmanager
     async def delivering(self, connection_string: str, *, public: str | None = None) -> AsyncIterator[None]:
         """
-        Deliver for the length of the block; what is still pending at its end is dropped.
+        Deliver events for the length of the block; pending events are dropped at its end.
 
         A defect ends the delivery, see `ended`, and is raised at the end of the block.
 
@@ -213,7 +213,7 @@ class StorageEvents:
             creations[change.name] = next(self._creations)
 
     async def _deleted_by(self, storage: _Storage, batch: BatchDone) -> list[BlobChange]:
-        """Return what is gone since, of the containers that the batch may have touched."""
+        """Return the deletions of a batch: known blobs that are gone from the containers that it may have touched."""
         gone: list[BlobChange] = []
         for container in [batch.container] if batch.container else sorted(self._containers):
             creations = storage.known[container]
@@ -288,7 +288,7 @@ async def _names(storage: _Storage, container: str) -> set[str]:
 
 
 async def _properties(storage: _Storage, change: BlobChange) -> dict[str, Any] | None:
-    """Return what a creation event tells of its blob, or None when it is gone or the storage does not say."""
+    """Return the properties of a created blob for its event; None if it is gone or the storage refuses."""
     try:
         return await storage.client.properties(change.container, change.name)
     except RefusedError as problem:
@@ -297,5 +297,5 @@ async def _properties(storage: _Storage, change: BlobChange) -> dict[str, Any] |
 
 
 def _kind(problem: Exception) -> str:
-    """Say what happened without what the library says, which may hold names."""
+    """Return the kind of failure, without the library's text, which may hold names."""
     return str(problem) if isinstance(problem, RefusedError) else type(problem).__name__

@@ -83,7 +83,7 @@ def strict(folder: Path) -> Path:
 
 
 def findings(file: Path) -> list[str]:
-    """Return what compiler, type checker and linter say of one template, at our strictest; empty is good."""
+    """Return the findings of compiler, type checker and linter about one template, at our strictest; empty is good."""
     with tempfile.TemporaryDirectory() as folder:
         config = strict(Path(folder))
         done = run("lint", file, "--no-restore", "--diagnostics-format", "sarif", "--config", config)
@@ -100,7 +100,7 @@ def _place(result: Mapping[str, Any]) -> str:
 
 
 def _said(diagnostics: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the compiler found wrong, a line each, with place and code as it prints them itself."""
+    """Return the compiler's findings, a line each, with place and code as it prints them."""
     return "\n".join(
         f"{note['source']}({note['range']['start']['line'] + 1}) : {note['level']} {note['code']}: {note['message']}"
         for note in diagnostics

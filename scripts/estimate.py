@@ -1,5 +1,5 @@
 """
-Estimates what a month costs: counted calls times prices, for three sizes.
+Estimates the cost of a month: counted calls times prices, for three sizes.
 
     .venv/bin/python -m scripts.estimate               the table of docs/deploy.md, with the prices of infra/prices.json
     .venv/bin/python -m scripts.estimate MY.json       with prices of another region or contract, in the same form

@@ -1,5 +1,5 @@
 """
-Lists what an earlier deployment with other choices has left in Azure, and removes what holds no data.
+Lists resources that an earlier deployment with other choices left in Azure, and removes those without data.
 
     eval "$(azd env get-values)"
     python -m scripts.leftovers               what is left over, and what it does while it stays
@@ -55,7 +55,7 @@ def leftovers(
     environment: str = "",
 ) -> Iterator[Leftover]:
     """
-    Give what is left over.
+    Return the leftover resources.
 
     Parameters
     ----------

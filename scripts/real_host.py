@@ -177,7 +177,7 @@ async def requests_answered(host: httpx.AsyncClient, *, key: str) -> list[str]:
 
 
 async def samples_arrive(running: World, host: httpx.AsyncClient) -> list[str]:
-    """Upload the sample studies, wait until FHIR and the dead letters are as their files say, and tell what is not."""
+    """Upload the sample studies, wait until FHIR and the dead letters are as expected, and return the differences."""
     files = list(samples())
     expected = expectation(files)
     addresses = running.addresses
@@ -193,7 +193,7 @@ async def samples_arrive(running: World, host: httpx.AsyncClient) -> list[str]:
 
 
 async def _status(host: httpx.AsyncClient) -> str:
-    """Return what the app itself says, for the log of one who looks for the reason."""
+    """Return the status of the app, for the log."""
     try:
         answer = await host.get("api/status")
     except httpx.HTTPError as problem:

@@ -1,4 +1,4 @@
-"""``make release-check``: what has to be true before a version is tagged. Names everything that is not, and exits 1."""
+"""``make release-check``: lists the conditions of a release that are not met, and exits 1 if there is any."""
 
 from __future__ import annotations
 

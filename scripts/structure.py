@@ -1,5 +1,5 @@
 """
-Counts what ADR 0037 promises: modules, what imports what, cycles, and the length of functions.
+Counts the figures of ADR 0037: modules, imports, cycles, and the length of functions.
 
     .venv/bin/python -m scripts.structure            this tree
     .venv/bin/python -m scripts.structure FOLDER     another one, such as ``git worktree add ../then COMMIT``

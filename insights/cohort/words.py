@@ -1,4 +1,4 @@
-"""Paraphrases a definition, so that a physician can check whether it means what was intended."""
+"""Paraphrases a definition, so that a physician can check its meaning."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class SyncFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Which files are in a folder; None for what a service does not report, as opposed to that there are none."""
+    """The files of a folder; a field is None if the service does not report it, as opposed to reporting no file."""
 
     time: Annotated[str | None, Field(alias="transactionTime")] = None
     requires_token: Annotated[bool | None, Field(alias="requiresAccessToken")] = None

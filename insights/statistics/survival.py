@@ -192,7 +192,7 @@ def _deaths(people: Sequence[Survival]) -> list[tuple[float, int, int]]:
 
 
 def _solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float] | None:
-    """Solve linear equations by Gauss and Jordan; None if they have no single solution."""
+    """Solve linear equations by Gauss and Jordan; None if they have no unique solution."""
     rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
     for column in range(len(rows)):
         pivot = max(range(column, len(rows)), key=lambda number: abs(rows[number][column]))

@@ -1,5 +1,5 @@
 """
-ViewDefinition as a value: what HL7 SQL on FHIR 2.0 defines, minus its metadata.
+ViewDefinition as a value: the elements that HL7 SQL on FHIR 2.0 defines, without its metadata.
 
 Source: https://sql-on-fhir.org/ig/StructureDefinition-ViewDefinition.html
 """

@@ -214,7 +214,7 @@ class QueueListener:
         return True
 
     def _decode(self, content: str) -> str | None:
-        """Return the body, None when it is not what host.json promises."""
+        """Return the body; None if it does not have the encoding of host.json."""
         if not self._settings.base64:
             return content
         try:
@@ -265,7 +265,7 @@ class _Delivery:
 
 
 def _metadata(message: QueueMessage, body: str) -> Mapping[str, TypedData]:
-    """Return what the real host tells about a message; numbers and times are JSON."""
+    """Return the metadata of a message as the real host sends them; numbers and times are JSON."""
     return {
         "QueueTrigger": TypedData(string=body),
         "Id": TypedData(string=message.id),

@@ -37,7 +37,7 @@ class Route:
     methods: frozenset[str]
 
     def parameters(self, path: list[str]) -> dict[str, str] | None:
-        """Return what the segments of a path are for this route, None where it does not match."""
+        """Return the values of a route's parameters in a path; None if the path does not match."""
         if len(path) != len(self.segments):
             return None
         parameters: dict[str, str] = {}

@@ -29,7 +29,7 @@ _ONE_VALUE = re.compile(rf"^({_VALUE})-\1(?:/\d+)?$", re.IGNORECASE)
 
 
 class ScheduleError(Exception):
-    """The text is no NCRONTAB expression, or one that never fires."""
+    """The text is not an NCRONTAB expression, or never fires."""
 
 
 class Schedule:
