@@ -86,9 +86,9 @@ class StudyFailed(StudyResult):
     name: ClassVar[str] = "study.failed"
 
     code: str
-    """Heading of the runbook."""
+    """Code of the failure; a heading of the runbook."""
     hint: str
-    """What an operator can do."""
+    """Remedy for an operator."""
 
 
 class InstanceRejected(Result):
@@ -99,9 +99,9 @@ class InstanceRejected(Result):
     object: str
     """Hashed key of the object, the subject of its dead letter."""
     code: str
-    """Heading of the runbook."""
+    """Code of the failure; a heading of the runbook."""
     hint: str
-    """What an operator can do."""
+    """Remedy for an operator."""
 
 
 class DriftFound(Result):
@@ -112,9 +112,9 @@ class DriftFound(Result):
     code: str
     """Kind of drift; a heading of the runbook."""
     study: str | None = None
-    """Hashed key of the study, where it is about one."""
+    """Hashed key of the study, if the drift concerns one."""
     resource: str | None = None
-    """FHIR resource, relative to the event's source, where it is about one."""
+    """Reference to the FHIR resource, relative to the event's source, if the drift concerns one."""
     repaired: bool = False
     """Whether the difference was repaired at once."""
 
@@ -123,17 +123,17 @@ class AlertEvent(Result):
     """The alert that an event reports."""
 
     alert: str
-    """Common to a raising and its clearing."""
+    """Id of the alert; the same when it is raised and when it is cleared."""
     code: str
-    """Heading of the runbook."""
+    """Code of the alert; a heading of the runbook."""
     severity: Literal["critical", "warning"]
-    """How urgent it is."""
+    """Urgency of the alert."""
     text: str
-    """One sentence for people."""
+    """One sentence for people, with value and threshold."""
     value: float
-    """The figure."""
+    """Measured value."""
     threshold: float
-    """What it should not exceed."""
+    """Threshold that the value should not exceed."""
 
 
 class AlertRaised(AlertEvent):
@@ -143,7 +143,7 @@ class AlertRaised(AlertEvent):
 
 
 class AlertCleared(AlertEvent):
-    """The value is back within its threshold."""
+    """The value has stayed at or below 80 % of its threshold for a while."""
 
     name: ClassVar[str] = "alert.cleared"
 
@@ -154,11 +154,11 @@ class FeedbackFound(Result):
     name: ClassVar[str] = "feedback.found"
 
     resource: str
-    """Reference to the Communication with it, relative to the event's source."""
+    """Reference to the Communication that holds the outcome, relative to the event's source."""
     reader: str
     """Hashed key of the reader."""
     rule: str
-    """Name of the rule that found it."""
+    """Name of the rule that matched the outcome."""
 
 
 class ModelOutcome(Result):
@@ -167,17 +167,17 @@ class ModelOutcome(Result):
     name: ClassVar[str] = "model.outcome"
 
     resource: str
-    """Reference to the Communication with it, relative to the event's source."""
+    """Reference to the Communication that holds the outcome, relative to the event's source."""
     model: str
     """Name and version of the algorithm."""
     rule: str
-    """Name of the rule that found it."""
+    """Name of the rule that matched the outcome."""
     finding: str
     """Reference to the Observation of the algorithm, relative to the event's source."""
     agreement: Literal["concordant", "discordant"] | None = None
-    """Whether what was said was found; absent for sizes, and where the outcome does not count."""
+    """Whether finding and outcome agree; absent for sizes, and if the outcome does not count."""
     found_by: Literal["pathology", "procedure", "condition", "implant"] | None = None
-    """What the outcome is known by; absent where it does not count."""
+    """Kind of record that states the outcome; absent if the outcome does not count."""
 
 
 class FeedbackDigest(Result):
@@ -192,9 +192,9 @@ class FeedbackDigest(Result):
     week: str
     """ISO week, such as 2026-W27."""
     items: int
-    """Items of that week."""
+    """Number of items of that week."""
     unmarked: int
-    """Those items without a mark."""
+    """Number of these items without a mark."""
 
 
 RESULTS: tuple[type[Result], ...] = (
