@@ -129,9 +129,9 @@ class AlertEvent(Result):
     severity: Literal["critical", "warning"]
     """Urgency of the alert."""
     text: str
-    """One sentence for people, with value and threshold."""
+    """Text for people: the value (of a cleared alert the worst one), the threshold, and how to fix a raised alert."""
     value: float
-    """Measured value."""
+    """Measured value at the time of the event."""
     threshold: float
     """Threshold that the value should not exceed."""
 
