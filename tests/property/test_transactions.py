@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sync.adapters.azure.errors import state_errors
-from sync.adapters.azure.tables.transactions import TransactionClient, columns_of
+from sync.adapters.azure.tables.transactions import TransactionClient
+from sync.adapters.azure.tables.wire_form import columns_of
 from sync.adapters.azure.transport import StorageTransport
 from sync.errors import StoreConflict, StoreUnavailable, SyncError
 from tests.property import examples

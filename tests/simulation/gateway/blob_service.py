@@ -79,6 +79,12 @@ def _failure(status: int, code: str, asked: Asked) -> Answer:
     return Answer(status, headers, b"" if asked.method == "HEAD" else body.encode())
 
 
+def _bytes_of(data: Any) -> bytes:
+    if isinstance(data, str):
+        return data.encode()
+    return data if isinstance(data, bytes) else b""
+
+
 class BlobSession:
     """What `AioHttpTransport` takes for a session of aiohttp."""
 
@@ -100,9 +106,7 @@ class BlobSession:
         parts = urlsplit(url)
         query = dict(part.partition("=")[::2] for part in parts.query.split("&") if part)
         try:
-            answer = await self._send(
-                Asked(method, parts.path, query, dict(headers), data if isinstance(data, bytes) else b"")
-            )
+            answer = await self._send(Asked(method, parts.path, query, dict(headers), _bytes_of(data)))
         except Reset:
             raise aiohttp.ServerDisconnectedError from None
         return _Received(method, answer)

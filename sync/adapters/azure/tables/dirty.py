@@ -147,7 +147,7 @@ class TableDirtyStudies(DirtyStudies):
             if study.key not in self._seen_dirty:
                 # Insert or merge without reading first: between a read and a write the row could be deleted.
                 try:
-                    await self._table.client.create_entity(fresh)
+                    await self._table.rows.create_entity(fresh)
                 except ResourceExistsError:
                     pass
                 else:
@@ -155,7 +155,7 @@ class TableDirtyStudies(DirtyStudies):
                     return True
             try:
                 # Without an ETag: no mark is lost to a race, and the row's new ETag defers the clearing of the old one.
-                await self._table.client.update_entity(touch, mode=UpdateMode.MERGE)
+                await self._table.rows.update_entity(touch, mode=UpdateMode.MERGE)
             except ResourceNotFoundError:
                 self._seen_dirty.discard(study.key)
             else:

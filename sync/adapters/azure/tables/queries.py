@@ -26,7 +26,7 @@ from sync.adapters.azure.tables.rows import Entity
 from sync.model.circles import Passed
 
 _GOOD = 200
-_HEADERS = {
+HEADERS = {
     "x-ms-version": "2019-02-02",
     "DataServiceVersion": "3.0",
     "Accept": "application/json;odata=minimalmetadata",
@@ -100,7 +100,7 @@ async def pages_of(
 async def _page(
     client: TableClient, asked: Mapping[str, str], *, etags: bool
 ) -> tuple[list[Entity], Mapping[str, str] | None]:
-    request = HttpRequest("GET", _address(client, asked), headers=_HEADERS)
+    request = HttpRequest("GET", _address(client, asked), headers=HEADERS)
     pipeline: Any = client._client._client._pipeline  # noqa: SLF001 -- see ADR 0057
     answer = await pipeline.run(request, stream=False)
     response = answer.http_response
@@ -146,6 +146,18 @@ def rows_in(answer: Any, *, etags: bool = False) -> list[Entity]:
         return [_row(columns) | ({ETAG: _etag(columns)} if etags else {}) for columns in answer["value"]]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DecodeError("no answer to a query") from None
+
+
+def row_in(answer: Any) -> Entity:
+    """
+    Return the row of an answer that holds a single one, with its ETag in column `ETAG`.
+
+    Raises
+    ------
+    azure.core.exceptions.DecodeError
+        The answer is not a row.
+    """
+    return rows_in({"value": [answer]}, etags=True)[0]
 
 
 def _etag(columns: Mapping[str, Any]) -> str:

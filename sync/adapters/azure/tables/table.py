@@ -8,6 +8,7 @@ though others follow).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from azure.core import MatchConditions
@@ -15,10 +16,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from sync.adapters.azure.errors import GARBLED, etag_of, is_outage, state_errors
-from sync.adapters.azure.tables.queries import pages_of
+from sync.adapters.azure.errors import GARBLED, etag_of, state_errors
+from sync.adapters.azure.tables.queries import ETAG, pages_of
 from sync.adapters.azure.tables.rows import Entity
-from sync.errors import StoreConflict, StoreUnavailable
+from sync.adapters.azure.tables.single_rows import SingleRows
+from sync.errors import StoreUnavailable
 from sync.model import Stored
 
 T = TypeVar("T")
@@ -26,14 +28,13 @@ T = TypeVar("T")
 MOST = 1000
 """Rows that one answer of the service holds at most."""
 
-_NOT_FOUND = 404
-
 
 class Table:
     """One table, accessed by the library's client."""
 
     def __init__(self, client: TableClient) -> None:
         self.client = client
+        self.rows = SingleRows(client)
 
     async def read(self, partition: str, row: str, value_from: Callable[[Any], T]) -> Stored[T] | None:
         """
@@ -46,45 +47,38 @@ class Table:
         """
         with state_errors():
             try:
-                entity = await self.client.get_entity(partition, row)
-            except ResourceNotFoundError as problem:
-                if is_outage(problem):  # the table itself does not exist
-                    raise
+                entity = await self.rows.get_entity(partition, row)
+            except ResourceNotFoundError:
                 return None
         if (entity.get("PartitionKey"), entity.get("RowKey")) != (partition, row):
             raise StoreUnavailable("the answer is not the row that was asked for", code="store.garbled", hint=GARBLED)
-        return Stored(value_from(entity), etag_of(entity.metadata))
+        return Stored(value_from(entity), entity[ETAG])
 
     async def upsert(self, row: Entity) -> None:
         """Insert or replace."""
         with state_errors():
-            await self.client.upsert_entity(row, mode=UpdateMode.REPLACE)
+            await self.rows.upsert_entity(row)
 
     async def write(self, row: Entity, etag: str | None) -> str:
         """Insert (``etag`` None) or replace; return the new ETag. `StoreConflict` when another writer changed it."""
         with state_errors():
             if etag is None:
-                metadata = await self.client.create_entity(row)
+                metadata = await self.rows.create_entity(row)
             else:
-                metadata = await self.client.update_entity(
+                metadata = await self.rows.update_entity(
                     row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
             return etag_of(metadata)
 
     async def delete(self, partition: str, row: str) -> None:
-        """Delete; the library treats a missing row as success."""
-        with state_errors():
-            await self.client.delete_entity(partition, row)
+        """Delete; a missing row is fine."""
+        with state_errors(), suppress(ResourceNotFoundError):
+            await self.rows.delete_entity(partition, row)
 
     async def delete_unchanged(self, partition: str, row: str, etag: str) -> None:
         """Delete; `StoreConflict` unless the row is there with the given ETag."""
         with state_errors():
-            await self.client.delete_entity(
-                {"PartitionKey": partition, "RowKey": row},
-                etag=etag,
-                match_condition=MatchConditions.IfNotModified,
-                raw_response_hook=_refuse_missing,
-            )
+            await self.rows.delete_entity(partition, row, etag=etag)
 
     def every(self, *, columns: list[str] | None = None) -> AsyncIterator[Entity]:
         """Iterate over all rows in the order of their keys."""
@@ -121,8 +115,3 @@ class Table:
                 if len(entities) >= most:
                     break
         return entities[:most]
-
-
-def _refuse_missing(response: Any) -> None:
-    if response.http_response.status_code == _NOT_FOUND:
-        raise StoreConflict("the row is gone")

@@ -12,19 +12,20 @@ of the failed row before the colon of the message); "Payload format for Table se
 from __future__ import annotations
 
 import json
-import math
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from azure.core.exceptions import DecodeError, HttpResponseError
 from azure.core.rest import HttpRequest
 from azure.data.tables import TableTransactionError
 from azure.data.tables.aio import TableClient
+
+from sync.adapters.azure.tables.single_rows import SingleRows
+from sync.adapters.azure.tables.wire_form import columns_of, quoted
 
 Operation = tuple[Any, ...]
 """``create``, ``update``, ``upsert`` or ``delete``, the row, and for ``update`` the library's options with its ETag."""
@@ -45,7 +46,6 @@ _OF_ROW = (
 _OF_DELETION = "Accept: application/json;odata=minimalmetadata\r\nIf-Match: *\r\nDataServiceVersion: 3.0\r\n"
 _BOUNDARY = re.compile(r'multipart/mixed\s*;.*?boundary="?([^\s";]{1,200})"?\s*(?:;|$)', re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |$)")
-_MOST_INTEGER = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,16 @@ class Part:
 
 
 class TransactionClient:
-    """A table's client whose transactions are built and read here; single rows go through the library unchanged."""
+    """A table's client whose transactions are built and read here; single rows are those of `SingleRows`."""
 
     def __init__(self, client: TableClient) -> None:
         self._client = client
-        self.create_entity = client.create_entity
-        self.update_entity = client.update_entity
-        self.upsert_entity = client.upsert_entity
+        rows = SingleRows(client)
+        self.create_entity, self.update_entity, self.upsert_entity = (
+            rows.create_entity,
+            rows.update_entity,
+            rows.upsert_entity,
+        )
 
     async def submit_transaction(self, operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
         """
@@ -126,7 +129,7 @@ def body_of(table: str, operations: Sequence[Operation], *, batch: str, changese
 def _request_of(table: str, operation: Operation) -> str:
     """Return the request for one row: an insert is posted to the table, all others go to the row's own address."""
     kind, entity = operation[0], operation[1]
-    address = f"{table}(PartitionKey='{_quoted(entity['PartitionKey'])}',RowKey='{_quoted(entity['RowKey'])}')"
+    address = f"{table}(PartitionKey='{quoted(entity['PartitionKey'])}',RowKey='{quoted(entity['RowKey'])}')"
     if kind == "delete":
         return f"DELETE {address} HTTP/1.1\r\n{_OF_DELETION}\r\n"
     content = json.dumps(columns_of(entity))
@@ -136,36 +139,6 @@ def _request_of(table: str, operation: Operation) -> str:
     if kind == "update":
         condition = f"If-Match: {operation[2]['etag']}\r\n"
     return f"{head} HTTP/1.1\r\n{_OF_ROW}{condition}Content-Length: {len(content)}\r\n\r\n{content}"
-
-
-def _quoted(key: str) -> str:
-    """Return a key in the form of an address, apostrophes doubled."""
-    return quote(key.replace("'", "''"), safe="")
-
-
-def columns_of(entity: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return a row in the service's form: values without a JSON type have their type in a second property.
-
-    Raises
-    ------
-    TypeError
-        A value has a type that our rows do not use, or is an integer of more than 32 bits.
-    """
-    columns: dict[str, Any] = {}
-    for name, value in entity.items():
-        kind = type(value)
-        if kind is str:
-            columns[name], columns[f"{name}@odata.type"] = value, "Edm.String"
-        elif kind is bytes:
-            columns[name], columns[f"{name}@odata.type"] = b64encode(value).decode("ascii"), "Edm.Binary"
-        elif kind is bool or (kind is int and -_MOST_INTEGER <= value < _MOST_INTEGER):
-            columns[name] = value
-        elif kind is float and math.isfinite(value):
-            columns[name], columns[f"{name}@odata.type"] = value, "Edm.Double"
-        else:
-            raise TypeError(f"column {name}: no row holds a value of this type or size")
-    return columns
 
 
 def parts_of(content_type: str, body: bytes) -> list[Part]:
