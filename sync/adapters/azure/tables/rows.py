@@ -64,7 +64,8 @@ def check_size(entity: Entity) -> Entity:
 
 def _value_bytes(value: Any) -> int:
     if isinstance(value, str):
-        return len(value.encode("utf-16-le", "surrogatepass")) + 4
+        # Most texts are ASCII, and the size of every row is computed twice.
+        return (2 * len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass"))) + 4
     return len(value) + 4 if isinstance(value, bytes) else 8
 
 
