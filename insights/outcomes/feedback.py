@@ -69,17 +69,17 @@ def feedback(file: Path, data: Path, reader: str) -> Feedback:
     if rule.said is None:
         raise OutcomeError(f"{prepared.located.where(())}: said and found are missing", code="outcome.nothing_said")
     with Store(data).reading(Catalogue.shipped()) as reading:
-        people = choose_people(reading, prepared, research=False)
+        as_of = choose_people(reading, prepared, research=False)
         reads = read_reads(reading.connection, reader, rule, prepared.codes)
         check_systems(reading.connection, prepared)
         truths = read_truths(reading.connection, rule, prepared.codes)
     matched = match(reads.findings, truths, rule.within_days)
     known = {pair.finding.record_id for pair in matched if pair.answer}
-    opened = people.as_of - timedelta(days=rule.within_days)
+    opened = as_of - timedelta(days=rule.within_days)
     still = {pair.finding.record_id for pair in matched if pair.finding.days is None or pair.finding.days.last > opened}
     return Feedback(
         rule=rule.rule,
-        as_of=people.as_of.isoformat(),
+        as_of=as_of.isoformat(),
         within_days=rule.within_days,
         reads=reads.count,
         preliminary=reads.preliminary,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from insights.outcomes.cells import cells_of, measures, size_measures
 from insights.outcomes.charting import measure_report, monthly_svg
 from insights.outcomes.findings import match_model, model_devices
 from insights.outcomes.matching import Matched
-from insights.outcomes.people import People, choose_people
+from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared, prepare
 from insights.outcomes.strata import Patient, divided, keys, read_patients, told
 from insights.outcomes.systems import check_systems
@@ -52,9 +53,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The findings of a model, with the outcomes, the patients, and the Study Instance UIDs by ImagingStudy id."""
+    """A model's findings and outcomes until a day, the patients, and the Study Instance UIDs by ImagingStudy id."""
 
-    people: People
+    as_of: date
     patients: dict[str, Patient]
     findings: tuple[Matched, ...]
     sizes: tuple[Matched, ...]
@@ -107,7 +108,7 @@ def _check_approval(prepared: Prepared) -> None:
 
 def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
     rule, codes, connection = prepared.rule, prepared.codes, reading.connection
-    people = choose_people(reading, prepared, research=True)
+    as_of = choose_people(reading, prepared, research=True)
     devices = model_devices(connection, model)
     check_systems(connection, prepared)
     findings, sizes = match_model(connection, devices, rule, codes, read_outcomes(connection, rule, codes))
@@ -118,7 +119,7 @@ def _compare(reading: Reading, prepared: Prepared, model: str) -> Compared:
             hint="Compare `said` and `size` of the rule with the codes of the model's Observations.",
         )
     uids = connection.execute("SELECT id, study_uid FROM imaging_study WHERE study_uid IS NOT NULL").fetchall()
-    return Compared(people, read_patients(connection), findings, sizes, dict(uids))
+    return Compared(as_of, read_patients(connection), findings, sizes, dict(uids))
 
 
 def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def _facts(prepared: Prepared, compared: Compared, model: str, minimum: int) -> 
     facts: dict[str, Any] = {
         "rule": rule.rule,
         "model": model,
-        "as_of": compared.people.as_of.isoformat(),
+        "as_of": compared.as_of.isoformat(),
         "minimum": minimum,
         "findings": None,
         "sizes": None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from insights.cohort.definition import Definition
@@ -13,27 +12,14 @@ from insights.errors import OutcomeError
 from insights.outcomes.rule import Prepared
 
 
-@dataclass(frozen=True, slots=True)
-class People:
-    """
-    The people who are included.
-
-    Attributes
-    ----------
-    as_of
-        Day until which the data is complete, or the day of the rule.
-    asked, members
-        Numbers of people in the data, and of those whose records are included.
-    """
-
-    as_of: date
-    asked: int
-    members: int
-
-
-def choose_people(reading: Reading, prepared: Prepared, *, research: bool) -> People:
+def choose_people(reading: Reading, prepared: Prepared, *, research: bool) -> date:
     """
     Create the temporary tables ``member``, ``record_of`` and ``report_of``; idempotent.
+
+    Returns
+    -------
+    date
+        Day until which the data is complete, or the day of the rule.
 
     Parameters
     ----------
@@ -52,9 +38,7 @@ def choose_people(reading: Reading, prepared: Prepared, *, research: bool) -> Pe
     )
     question = compile_question(definition, {}, as_of)
     question.materialise(DuckDBTables(reading))
-    row = reading.connection.execute("SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM member)").fetchone()
-    assert row is not None
-    return People(as_of, int(row[0]), int(row[1]))
+    return as_of
 
 
 def _day(reading: Reading, prepared: Prepared) -> date:
