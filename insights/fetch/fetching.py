@@ -138,6 +138,11 @@ def time_of(answer: httpx.Response) -> str:
         at = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):
         at = datetime.now(UTC)
+    return instant_of(at)
+
+
+def instant_of(at: datetime) -> str:
+    """Return a time as a FHIR ``instant`` of whole seconds in UTC."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -149,7 +154,7 @@ async def _listed(
     for kind in progress.types:
         if not known.get(kind):
             continue
-        gone = sorted(known[kind] - await list_ids(service, progress, kind))
+        gone = sorted(known[kind] - await list_ids(service, kind))
         if gone:
             entries = [{"request": {"method": "DELETE", "url": f"{kind}/{identity}"}} for identity in gone]
             lines.append(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}))

@@ -83,12 +83,11 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
     progress.save(folder)
 
 
-async def list_ids(service: FhirService, progress: Progress, kind: str) -> frozenset[str]:
+async def list_ids(service: FhirService, kind: str) -> frozenset[str]:
     """Return the ids of all resources of a type that exist now."""
     ids: set[str] = set()
     async for resources in pages(service, f"/{kind}?_elements=id&_count={IDS}", kind):
         ids |= {str(resource["id"]) for resource in resources if "id" in resource}
-    assert kind in progress.types
     return frozenset(ids)
 
 

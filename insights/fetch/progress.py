@@ -58,11 +58,10 @@ class Progress:
     mode: str = ""
     status_url: str | None = None
     pages: dict[str, TypeState] = field(default_factory=dict)
-    listed: dict[str, TypeState] = field(default_factory=dict)
 
-    def of(self, kind: str, *, listing: bool = False) -> TypeState:
+    def of(self, kind: str) -> TypeState:
         """Return the state of a type."""
-        return (self.listed if listing else self.pages).setdefault(kind, TypeState())
+        return self.pages.setdefault(kind, TypeState())
 
     def save(self, folder: Path) -> None:
         """Save the state; a reader sees the former or the new one."""
@@ -85,9 +84,7 @@ def begin(folder: Path, base: str, since: str | None, types: list[str]) -> Progr
 def _load(file: Path) -> Progress | None:
     try:
         raw = json.loads(file.read_text("utf-8"))
-        states = {
-            name: {kind: TypeState(**state) for kind, state in raw.pop(name).items()} for name in ("pages", "listed")
-        }
-        return Progress(**raw, pages=states["pages"], listed=states["listed"])
+        pages = {kind: TypeState(**state) for kind, state in raw.pop("pages").items()}
+        return Progress(**raw, pages=pages)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

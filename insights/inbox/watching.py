@@ -16,14 +16,14 @@ import asyncio
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from insights.collect import Input, Store, build
 from insights.errors import CollectError
-from insights.fetch.fetching import time_of
+from insights.fetch.fetching import instant_of, time_of
 from insights.fetch.patients import batches, changed_patients, fetch_patients, search_by
 from insights.fetch.service import FhirService
 from insights.inbox.digest import digests, week_of
@@ -130,7 +130,7 @@ async def _run(
     stand = _STAND.read_or(_Stand(), lease.position, row=lease.name)
     since = stand.since if stand.rule == rule else None
     counts = WatchRun()
-    changed = await changed_patients(service, since or _instant(begin))
+    changed = await changed_patients(service, since or instant_of(begin))
     counts.patients = len(changed)
     for patients in batches(changed):
         await _tell(service, prepared, patients, announce, lease, time, counts)
@@ -140,7 +140,7 @@ async def _run(
             lease.check()
             await add_event(event, announce)
             counts.digests += 1
-    return counts, _Stand(since=_instant(time - OVERLAP), rule=rule, week=week)
+    return counts, _Stand(since=instant_of(time - OVERLAP), rule=rule, week=week)
 
 
 async def _tell(  # noqa: PLR0917 -- one step of `_run`
@@ -155,7 +155,7 @@ async def _tell(  # noqa: PLR0917 -- one step of `_run`
     """Update the items of some patients."""
     rule = prepared.rule.rule
     with tempfile.TemporaryDirectory(prefix="feedback-") as folder:
-        data, people = await fetch_patients(service, patients, Path(folder), _instant(time))
+        data, people = await fetch_patients(service, patients, Path(folder), instant_of(time))
         addressed = await asyncio.to_thread(_matched, Path(folder) / "tables", data, prepared)
     wanted = {item.id: item for item in items_of(rule, addressed, time)}
     there = await _items_there(service, rule, people)
@@ -207,7 +207,3 @@ def _count(counts: WatchRun, item: Item) -> None:
         counts.told_models += 1
     else:
         counts.told_readers += 1
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

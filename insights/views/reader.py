@@ -51,22 +51,14 @@ def connect(
     return connection
 
 
-def ndjson(files: Sequence[Path], shape: Shape, *, extra: Sequence[str] = ()) -> str:
-    """
-    Return a relation of the resources in files, with only the shape's columns.
-
-    Parameters
-    ----------
-    extra
-        More options of ``read_json``.
-    """
+def ndjson(files: Sequence[Path], shape: Shape) -> str:
+    """Return a relation of the resources in files, with only the shape's columns."""
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in shape.columns().items())
     paths = ", ".join(literal(str(file)) for file in files)
     options = [
         f"columns = {{{columns}}}",
         "format = 'newline_delimited'",
         f"maximum_object_size = {MAX_OBJECT_BYTES}",
-        *extra,
     ]
     return f"read_json([{paths}], {', '.join(options)})"
 
