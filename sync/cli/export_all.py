@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console, results
 from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
+from sync.config.forms import NEW_CONTAINER
 from sync.export import NotEmpty, prepare
 from sync.export import export as export_to
 from sync.model.exports import Manifest, json_of
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sync.bootstrap import Running
 
 _MEGABYTE = 1_000_000
-
-_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def export(*, folder: Path | None, container: str, max_mb: int, overwrite: bool, as_json: bool) -> None:
@@ -54,7 +52,7 @@ def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet:
 def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Manifest:
     if folder is not None or overwrite:
         refuse("--container needs neither a folder nor --overwrite: each export is in a folder of its own")
-    if not _CONTAINER.fullmatch(container):
+    if not NEW_CONTAINER.fullmatch(container):
         refuse("--container: expected 3 to 63 lowercase letters, digits and single hyphens")
     return with_services(lambda running: _share(running, container, max_bytes, as_json=as_json))
 

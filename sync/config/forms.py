@@ -22,8 +22,8 @@ _URI_CHARACTERS = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 SYSTEM_SCHEMES = ("http://", "https://", "urn:")
 """How the URI of an identifier or code system may begin; FHIR validators take others for references."""
 
-_CONTAINER = re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
-"""Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
+NEW_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
+"""How a container may be named. Source: Azure Storage, "Naming and referencing containers, blobs, and metadata"."""
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -220,7 +220,7 @@ def _account(value: str) -> str:
 
 
 def _containers(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or not all(_CONTAINER.fullmatch(container) for container in names):
+    if not names or not all(map(_is_container, names)):
         raise ValueError("expected names of containers, separated by commas")
     return names
 
@@ -231,8 +231,13 @@ def _no_blanks(value: str) -> str:
     return value
 
 
+def _is_container(name: str) -> bool:
+    """Whether a container may have this name; Azure itself gives two others."""
+    return name in {"$root", "$web"} or NEW_CONTAINER.fullmatch(name) is not None
+
+
 def _container(name: str) -> str:
-    if not _CONTAINER.fullmatch(name):
+    if not _is_container(name):
         raise ValueError("expected the name of a container")
     return name
 
