@@ -151,14 +151,14 @@ def _await(output: _Output, name: str, seconds: float) -> object:
     return output.announced
 
 
-def stop(process: subprocess.Popen[str], seconds: float = STOP_SECONDS) -> None:
+def stop(process: subprocess.Popen[str]) -> None:
     """End a child and its process group: SIGTERM, then SIGKILL; idempotent, also for one that has ended."""
     signal_group(process.pid, signal.SIGTERM)
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
+        process.wait(STOP_SECONDS)
     signal_group(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -119,13 +119,13 @@ class Telemetry:
         for sink in self._sinks:
             sink.measured(instrument, value, carried)
 
-    def count(self, name: str, amount: int = 1) -> None:
+    def count(self, name: str) -> None:
         """Measure an action if `sync.telemetry.instruments.ACTIONS` has an instrument for it."""
-        self._count(name, amount, {})
+        self._count(name, {})
 
     def event(self, action: str, level: int = logging.INFO, **fields: str | float | None) -> None:
         """Measure an action as `count` does and log it: ``action key=value …``; fields must be keys, codes, numbers."""
-        self._count(action, 1, fields)
+        self._count(action, fields)
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", action, " ".join(f"{k}={v}" for k, v in fields.items() if v is not None))
 
@@ -156,9 +156,9 @@ class Telemetry:
         """Return the W3C ``traceparent`` of the open span, for messages; empty without an open span."""
         return self._tracing.traceparent() if self._tracing is not None else ""
 
-    def _count(self, name: str, amount: int, fields: Mapping[str, object]) -> None:
+    def _count(self, name: str, fields: Mapping[str, object]) -> None:
         if (measured := ACTIONS.get(name)) is not None:
-            self._measure(measured.instrument, amount, {**fields, **measured.attributes})
+            self._measure(measured.instrument, 1, {**fields, **measured.attributes})
 
     def _bounded(self, instrument: Instrument, carried: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         sets = self._sets.setdefault(instrument.name, set())

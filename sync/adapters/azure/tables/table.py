@@ -80,13 +80,13 @@ class Table:
         with state_errors():
             await self.rows.delete_entity(partition, row, etag=etag)
 
-    def every(self, *, columns: list[str] | None = None) -> AsyncIterator[Entity]:
+    def every(self) -> AsyncIterator[Entity]:
         """Iterate over all rows in the order of their keys."""
-        return self.query("", columns=columns)
+        return self.query("")
 
-    def partition(self, key: str, *, columns: list[str] | None = None) -> AsyncIterator[Entity]:
+    def partition(self, key: str) -> AsyncIterator[Entity]:
         """Iterate over the rows of a partition in the order of their keys."""
-        return self.query("PartitionKey eq @partition", columns=columns, partition=key)
+        return self.query("PartitionKey eq @partition", partition=key)
 
     async def query(
         self, condition: str, *, columns: list[str] | None = None, **parameters: str
