@@ -32,12 +32,12 @@ PATIENT = (
     Row("PatientID", _PATIENT_IDENTIFIER, "`identifier[0].value`, `use` usual; with its system it is the identity"),
     Row("IssuerOfPatientID", _PATIENT_IDENTIFIER, "`system` by `DICOM_SYNC_ISSUERS`, else derived; `assigner`"),
     Row("IssuerOfPatientIDQualifiersSequence", _PATIENT_IDENTIFIER, "its universal id is the `system`, see *Issuers*"),
-    Row("TypeOfPatientID", (), "says nothing of the patient's own id; see *Patient IDs*"),
+    Row("TypeOfPatientID", (), "not mapped for the patient's own id; see *Patient IDs*"),
     Row("OtherPatientIDsSequence", ("Patient.identifier",), "`use` secondary, each (system, value) once"),
     Row(
         "PatientName",
         ("Patient.name", "ImagingStudy.subject.display"),
-        "a HumanName for each group that says something; the extension EN-representation (ABC, IDE, SYL) unless there "
+        "a HumanName for each group that is not empty; the extension EN-representation (ABC, IDE, SYL) unless there "
         "is an alphabetic group only; given and middle names split at blanks",
     ),
     Row("OtherPatientNames", ("Patient.name",), "only with `DICOM_SYNC_PATIENT_OTHER_NAMES`; no `use`"),
@@ -78,7 +78,7 @@ STUDY = (
     Row(
         "IssuerOfAccessionNumberSequence",
         ("ImagingStudy.identifier", "ImagingStudy.basedOn"),
-        "see *Issuers*; without any `DICOM_SYNC_ACCESSION_SYSTEM`",
+        "see *Issuers*; without any issuer, `DICOM_SYNC_ACCESSION_SYSTEM`",
     ),
     Row("StudyID", ("ImagingStudy.identifier",), "only with `DICOM_SYNC_STUDY_ID_SYSTEM`"),
     Row("StudyDate", ("ImagingStudy.started",), "no date, no `started`"),
@@ -100,13 +100,13 @@ STUDY = (
     Row(
         "IssuerOfAdmissionIDSequence",
         ("ImagingStudy.encounter",),
-        "see *Issuers*; without any `DICOM_SYNC_ADMISSION_SYSTEM`",
+        "see *Issuers*; without any issuer, `DICOM_SYNC_ADMISSION_SYSTEM`",
     ),
     Row("ProcedureCodeSequence", ("ImagingStudy.procedureCode",), "see *Codes*"),
     Row(
         "RequestedProcedureCodeSequence",
         ("ImagingStudy.procedureCode",),
-        "only for an accession number of which no series says what was performed",
+        "only for an accession number whose performed procedure no series states",
     ),
     Row("ReasonForPerformedProcedureCodeSequence", ("ImagingStudy.reasonCode",), "each once over all instances"),
     Row("PerformedLocation", ("ImagingStudy.location",), "display only; the first of this, department, institution"),
@@ -151,9 +151,7 @@ SERIES = (
         "StationName", ("ImagingStudy.series.performer",), "in the display of the equipment only: stations are renamed"
     ),
     Row("SpecimenDescriptionSequence", ("ImagingStudy.series.specimen",), "see *Specimens*"),
-    Row(
-        "ContainerIdentifier", ("ImagingStudy.series.specimen",), "a reference of its own, type *Container Identifier*"
-    ),
+    Row("ContainerIdentifier", ("ImagingStudy.series.specimen",), "a separate reference, type *Container Identifier*"),
     Row("IssuerOfTheContainerIdentifierSequence", ("ImagingStudy.series.specimen",), "see *Issuers*"),
 )
 """PS3.3 C.7.3.1, C.7.5.1, C.7.6.22; R4 *ImagingStudy.series*."""
@@ -186,7 +184,7 @@ _CODE = (
 )
 _DESIGNATOR = (
     Row("LocalNamespaceEntityID", ("system", "assigner.display"), "by `DICOM_SYNC_ISSUERS`, else derived"),
-    Row("UniversalEntityID", ("system",), "ISO: `urn:oid:`, UUID: `urn:uuid:`, URI: as it is"),
+    Row("UniversalEntityID", ("system",), "ISO: `urn:oid:`, UUID: `urn:uuid:`, URI: unchanged"),
     Row("UniversalEntityIDType", ("system",), "of which kind the former is"),
     Row("IdentifierTypeCode", ("type",), "if HL7 table 0203 has it for patients, else `MR`"),
 )
@@ -216,7 +214,7 @@ MACROS = (
         (
             Row("CodingSchemeDesignator", ("coding.system",), "for designators that no standard or setting knows"),
             Row("CodingSchemeUID", ("coding.system",), "`urn:oid:` + UID; a designator declared twice is not believed"),
-            Row("CodingSchemeVersion", (), "codes state their own"),
+            Row("CodingSchemeVersion", (), "not mapped: codes state their own version"),
         ),
     ),
     Macro(
@@ -237,7 +235,7 @@ MACROS = (
         ("OtherPatientIDsSequence",),
         (
             Row("PatientID", ("identifier.value",), ""),
-            Row("IssuerOfPatientID", ("identifier.system",), "as of the patient's own id"),
+            Row("IssuerOfPatientID", ("identifier.system",), "as for the patient's own id"),
             Row("IssuerOfPatientIDQualifiersSequence", ("identifier.system", "identifier.type"), "see *Issuers*"),
             Row("TypeOfPatientID", (), "`RFID` and `BARCODE` are left out: labels on a wrist band"),
         ),
@@ -254,7 +252,11 @@ MACROS = (
             Row(
                 "PersonIdentificationCodeSequence", ("identifier",), "`value` is the code, `system` that of its scheme"
             ),
-            Row("InstitutionName", ("identifier.assigner.display",), "where the person is known by it"),
+            Row(
+                "InstitutionName",
+                ("identifier.assigner.display",),
+                "the institution that knows the person by this code",
+            ),
         ),
     ),
     Macro(
@@ -267,21 +269,25 @@ MACROS = (
             Row(
                 "OrderPlacerIdentifierSequence",
                 ("basedOn.identifier.system",),
-                "see *Issuers*; without any `DICOM_SYNC_PLACER_SYSTEM`",
+                "see *Issuers*; without any issuer, `DICOM_SYNC_PLACER_SYSTEM`",
             ),
             Row("FillerOrderNumberImagingServiceRequest", ("basedOn.identifier",), "type `FILL`"),
             Row(
                 "OrderFillerIdentifierSequence",
                 ("basedOn.identifier.system",),
-                "see *Issuers*; without any `DICOM_SYNC_FILLER_SYSTEM`",
+                "see *Issuers*; without any issuer, `DICOM_SYNC_FILLER_SYSTEM`",
             ),
             Row(
                 "RequestedProcedureCodeSequence",
                 ("procedureCode",),
-                "for an accession number of which no series says what was performed",
+                "for an accession number whose performed procedure no series states",
             ),
             Row("RequestedProcedureID", ("basedOn.identifier",), "if the request has none of the three numbers"),
-            Row("ReasonForTheRequestedProcedure", ("reasonCode.text",), "of the one code beside it, else by itself"),
+            Row(
+                "ReasonForTheRequestedProcedure",
+                ("reasonCode.text",),
+                "text of the code beside it, if there is exactly one, else a separate reason",
+            ),
             Row("ReasonForRequestedProcedureCodeSequence", ("reasonCode",), "see *Codes*; each once"),
         ),
     ),
@@ -317,7 +323,11 @@ MACROS = (
         (
             Row("SpecimenIdentifier", ("specimen.identifier", "specimen.display"), "identifies if its issuer is named"),
             Row("IssuerOfTheSpecimenIdentifierSequence", ("specimen.identifier.system",), "see *Issuers*"),
-            Row("SpecimenUID", ("specimen.identifier",), "identifies if the former does not; `urn:dicom:uid`"),
+            Row(
+                "SpecimenUID",
+                ("specimen.identifier",),
+                "the identifier if (0040,0551) has no issuer; `urn:dicom:uid`",
+            ),
         ),
     ),
 )
@@ -335,7 +345,7 @@ DOCUMENT = (
     Row(
         "PredecessorDocumentsSequence",
         ("DocumentReference.relatesTo", *_STATUS),
-        "`replaces`, by SOP Instance UID; what would be `final` is `amended`",
+        "`replaces`, by SOP Instance UID; a `final` document becomes `amended`",
     ),
     Row(
         "VerifyingObserverSequence",
@@ -351,21 +361,21 @@ DOCUMENT = (
 """Beside the above, of reports and encapsulated documents only (PS3.3 C.17.2, C.17.3, C.24.2)."""
 
 CONTENT_ITEM = (
-    Row("ConceptNameCodeSequence", ("code", "component.code"), "what the item is called; see *Codes*"),
+    Row("ConceptNameCodeSequence", ("code", "component.code"), "the name of the item; see *Codes*"),
     Row("ConceptCodeSequence", ("valueCodeableConcept",), "see *Codes*"),
     Row("MeasuredValueSequence", ("valueQuantity",), "without a value, or with none that is a number: left out"),
-    Row("NumericValueQualifierCodeSequence", (), "why there is no number"),
+    Row("NumericValueQualifierCodeSequence", (), "not mapped: the reason why there is no number"),
     Row("TextValue", ("valueString", "DiagnosticReport.text"), "escaped"),
     Row("DateTime", ("effectiveDateTime", "valueString"), "start of irradiation or administration; see *Times*"),
-    Row("Date", ("valueString",), "as it is"),
-    Row("Time", ("valueString",), "as it is"),
-    Row("PersonName", ("performer.display",), "observers, and who authorized an irradiation"),
+    Row("Date", ("valueString",), "unchanged"),
+    Row("Time", ("valueString",), "unchanged"),
+    Row("PersonName", ("performer.display",), "observers, and the person who authorized an irradiation"),
     Row("UID", ("identifier", "device.identifier"), "tracking and device UIDs"),
     Row("ObservationUID", ("identifier",), "`urn:dicom:uid`"),
-    Row("ObservationDateTime", ("issued",), "wins over the date of the document"),
-    Row("ReferencedSOPSequence", (), "which image: R4 has no element for it"),
-    Row("ValueType", (), "which of these the item has"),
-    Row("RelationshipType", (), "tells answers from context and modifiers"),
+    Row("ObservationDateTime", ("issued",), "takes precedence over the date of the document"),
+    Row("ReferencedSOPSequence", (), "not mapped: R4 has no element for the image of a measurement"),
+    Row("ValueType", (), "decides which of these attributes the item has"),
+    Row("RelationshipType", (), "distinguishes results from context and modifiers"),
     Row("ContentSequence", ("hasMember", "component"), "items of items"),
 )
 """Items of (0040,A730) Content Sequence, to any depth (PS3.3 C.17.3); paths are relative to the Observation."""
