@@ -1,5 +1,5 @@
 """
-The local world, started as anybody starts it, with relays before its servers, and bursts of files sent through it.
+The local world, started as by ``python -m local up``, with relays before its servers, and bursts of files through it.
 
     files ──> storage (relay) ──> functions host ──> (relay) FHIR
 

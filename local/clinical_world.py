@@ -273,7 +273,7 @@ def _young(number: int, chance: random.Random) -> Person:
 
 
 def _consented(number: int, kind: tuple[str, tuple[tuple[str, str], ...], str], chance: random.Random) -> Person:
-    """Return someone whom the cohort would hold, but for what was said about research."""
+    """Return a person who would be in the cohort, except for the consent to research."""
     case, provisions, membership = kind
     one = _started(number, case, "1968-05-17", chance.choice(("female", "male")))
     one.osteosarcoma = "in" if membership == "in" else "out"
@@ -321,7 +321,7 @@ def _report_ct(one: Person) -> None:
 
 
 def _nodule(number: int, place: int, chance: random.Random) -> Person:
-    """Return someone with a read lung nodule; three quarters have cancer, which was treated in one of two ways."""
+    """Return a person with a read lung nodule; three quarters have cancer, which was treated in one of two ways."""
     born = date(1956, 1, 1) + timedelta(chance.randrange(4 * 365))
     one = _started(number, "lung nodule", born.isoformat(), "male")
     on = date(2023, 6, 1) + timedelta(chance.randrange(365))

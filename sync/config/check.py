@@ -56,7 +56,7 @@ _FREE_OF_PATIENT_DATA = frozenset({"OTEL_EXPORTER_OTLP_ENDPOINT"})
 """Addresses that plain http may go to: collectors often stand in the same cluster and take nothing else."""
 
 _SECRET_BY_NATURE = frozenset({f"{PREFIX}ALERT_WEBHOOK"})
-"""Addresses that hold a key because nothing else lets anybody in there."""
+"""Addresses that hold a key, because their services accept no other proof."""
 
 USELESS_WITHOUT: Mapping[str, str] = {
     f"{PREFIX}EVENTS_KEY": f"{PREFIX}EVENTS_TOPIC",
