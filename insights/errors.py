@@ -1,4 +1,4 @@
-"""The failures of `insights`: a code, a text without patient data, and what to do."""
+"""The failures of `insights`: a code, a text without patient data, and a hint."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TimelineError(InsightsError):
 
 
 class Withheld(InsightsError):
-    """An answer would say too much of too few people, or what it needs was not given."""
+    """An answer would reveal too much about too few people, or lacks a purpose or an approval."""
 
     exit_code = EXIT_REJECTED
 

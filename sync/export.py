@@ -144,7 +144,7 @@ async def _chunks(s: Compare) -> AsyncIterator[Sequence[Projection]]:
 
 
 async def contents_of(chunk: Sequence[Projection], left_out: Counter[str], s: Project) -> list[Content]:
-    """Return what the studies, which come by key, consist of, in their order; count those that are left out."""
+    """Return the resources of studies, which come by key, in their order; count the studies that are left out."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def in_turn(projection: Projection, rows: Sequence[LedgerRow]) -> list[Content]:
@@ -220,7 +220,7 @@ class Files:
         self._finished: list[NdjsonFile] = []
 
     async def add_studies(self, chunk: Sequence[Projection], s: Project) -> None:
-        """Write what the studies consist of; what several have in common is written once."""
+        """Write the resources of studies; a resource that several studies share is written once."""
         rows = list[PatientRow]()
         for content in await contents_of(chunk, self.left_out, s):
             if isinstance(content, PatientRow) or content["resourceType"] in SHARED:

@@ -21,7 +21,7 @@ class Tables(Protocol):
 
     @property
     def collected(self) -> Collected:
-        """What is known of the data."""
+        """Return the description of the data: versions, days, views."""
 
     @property
     def engine(self) -> Mapping[str, str]:
@@ -45,7 +45,7 @@ class DuckDBTables:
 
     @property
     def collected(self) -> Collected:
-        """What is known of the data."""
+        """Return the description of the data: versions, days, views."""
         return self.reading.collected
 
     @property

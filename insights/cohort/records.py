@@ -106,7 +106,7 @@ def studies(*, restricted: bool, site: str = "TRUE") -> str:
 
 
 def encounters(*, restricted: bool) -> str:
-    """Return encounters that have started; the class is the code."""
+    """Return encounters that have started; their code is the class."""
     where = [_status("entered-in-error", "cancelled", "planned")]
     code = "'class' AS system, r.class AS code"
     return _select("encounter", _days("start"), where, restricted=restricted, code=code)

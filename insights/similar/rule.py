@@ -158,7 +158,7 @@ class Follow(Part):
 
 class Rule(Part):
     """
-    Defines who is similar to a patient, and what is reported about them.
+    Defines which people are similar to a patient, and the report about them.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ _SETTINGS = {
 @contextmanager
 def session() -> Iterator[Any]:
     """
-    Give a Spark session; one that was started here ends with the block.
+    Yield a Spark session; a session that was started here ends with the block.
 
     Raises
     ------

@@ -56,7 +56,7 @@ class _Process:
         return self.built
 
     async def ensure(self, built: Running) -> None:
-        """Create what is missing, once; concurrent calls share an attempt, and a failed one is repeated later."""
+        """Create missing tables and queues, once; concurrent calls share an attempt; a failed one is repeated later."""
         if self.is_ensured or (self._attempt is None and time.monotonic() < self._not_before):
             return
         if self._attempt is None:

@@ -53,7 +53,7 @@ def with_services(work: Callable[[Running], Awaitable[T]], *, writes_fhir: bool 
 
 def reported(work: Coroutine[Any, Any, T]) -> T:
     """
-    Run ``work`` to its end, and turn what it raises into words and an exit code.
+    Run ``work`` to its end, and turn its errors into words and an exit code.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import typer
 
 def read_env_file(path: Path) -> None:
     """
-    Put the settings of a file into the environment of this process; what is set there already stays.
+    Add the settings of a file to the environment of this process; settings that exist there stay.
 
     Lines are ``NAME=value`` as in a shell or in Docker: comments, quotes and ``export`` are understood, and nothing is
     expanded. A name alone stands for what the environment has.

@@ -31,7 +31,7 @@ EXIT_PIPE = 141
 
 
 def console() -> Console:
-    """Return standard error as the commands write to it: plain text, for values of files may look like markup."""
+    """Return standard error as the commands write to it: plain text, because values of files may look like markup."""
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -40,7 +40,7 @@ _WIDTH = 120
 
 
 def results(least: int = 0) -> Console:
-    """Return standard output for what people read as the result: tables, as wide as they must be, and sentences."""
+    """Return standard output for results that people read: tables, as wide as they must be, and sentences."""
     usual = Console().width if sys.stdout.isatty() else _WIDTH
     return Console(highlight=False, markup=False, soft_wrap=True, width=max(usual, least))
 

@@ -10,7 +10,7 @@ _AZURITE = "http://127.0.0.1:10001, http://127.0.0.1:10002"
 
 def address_of(code: str, settings: Settings) -> str:
     """
-    Return the address of the service that a code's first part names, empty where several have it.
+    Return the address of the service that the first part of a code names; empty if there are several.
 
     Parameters
     ----------

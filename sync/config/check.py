@@ -99,7 +99,7 @@ class RemarkSeverity(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """One setting, by the name of its variable, and what to do about it; never its value."""
+    """A remark about one setting: the name of its variable, the fault and the remedy; never its value."""
 
     setting: str
     severity: RemarkSeverity

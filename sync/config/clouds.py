@@ -1,5 +1,5 @@
 """
-The clouds of Azure: what differs in the addresses and token scopes of their services.
+The clouds of Azure: the addresses and token scopes of their services.
 
 Source: Azure, "Compare Azure Government and global Azure", "Azure China endpoints"; storage takes tokens of
 ``https://storage.azure.com`` in every cloud. Where tokens are issued, azure-identity reads from

@@ -1,5 +1,5 @@
 """
-Event Grid's events of blob storage: what happens to blobs and, with a hierarchical namespace, to directories.
+Event Grid's events of blob storage: changes of blobs and, with a hierarchical namespace, of directories.
 
 An event is a hint, so most of it is not read. Only two parts count: the object to inspect, and its ETag, which saves
 the inspection when that ETag is known already.

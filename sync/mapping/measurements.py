@@ -77,7 +77,7 @@ class _Setting:
     tracking: tuple[Resource, ...] = ()
 
     def of(self, item: Attributes, source: Source) -> _Setting:
-        """Return the context of an item: its own values before those of its parent."""
+        """Return the context of an item: its own values take precedence over those of its parent."""
         return replace(
             self,
             site=_site(item, source) or self.site,

@@ -197,5 +197,5 @@ STUDY_INSTANCE_UID = MappingProxyType({"system": DCM, "code": "110180", "display
 
 
 def modality_system(modality: str) -> str | None:
-    """Return the system of a modality's code; None for one that DICOM does not define: it has no system."""
+    """Return the system of a modality's code; None if DICOM does not define the code."""
     return DCM if modality in MODALITIES else None

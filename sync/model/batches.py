@@ -1,4 +1,4 @@
-"""Slices of a sequence: what one request may hold, or what is done at once."""
+"""Slices of a sequence, for requests of limited size or for concurrent work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures that need a person, and what operators did about them."""
+"""Failures that need a person, and the actions of operators on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, kind: SubjectKind, subject: str, failure: SyncError, now: datetime, **fields: Any) -> DeadLetter:
-        """Make the letter of a failure that happened now; ``fields`` are what a retry needs."""
+        """Make the dead letter of a failure that happened now; ``fields`` hold the data for a retry."""
         code, detail, hint = failure.code, failure.detail, failure.hint
         return cls(kind=kind, subject=subject, code=code, detail=detail, hint=hint, first_at=now, last_at=now, **fields)
 

@@ -55,7 +55,7 @@ class BucketRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedFile:
-    """The file with what a part may have in common with others, bucket by bucket; empty buckets are left out."""
+    """The file of a part's content that other parts may have too, bucket by bucket; empty buckets are left out."""
 
     name: str
     sha256: str
@@ -84,7 +84,7 @@ def joined(manifests: Iterable[Manifest]) -> Manifest:
 
 
 def manifest_of(files: Iterable[NdjsonFile], resources: Mapping[str, int], left_out: Mapping[str, int]) -> Manifest:
-    """Return a manifest in the order that equal exports share: files by name, counts by what they count. Pure."""
+    """Return a manifest in the order that equal exports share: files and counts by name. Pure."""
     by_name = tuple(sorted(files, key=lambda file: file.name))
     return Manifest(files=by_name, resources=dict(sorted(resources.items())), left_out=dict(sorted(left_out.items())))
 

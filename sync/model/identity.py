@@ -1,5 +1,5 @@
 """
-Identities: an object is one blob, or one instance of a DICOM service; a study is what FHIR shows.
+Identities: an object is one blob, or one instance of a DICOM service; a study is one ImagingStudy in FHIR.
 
 An object is what a store can create, overwrite and delete. One study has many objects, and one SOP Instance UID may sit
 in several objects. Keys are hashes: Azure tables forbid some characters in keys, and blob names may hold patient names.

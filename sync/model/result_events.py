@@ -1,5 +1,5 @@
 """
-Result events: what AI pipelines, worklists and alerting can subscribe to.
+Result events, to which AI pipelines, worklists and alerting can subscribe.
 
 Each class is the ``data`` of one CloudEvent; docs/events.md and docs/schemas are made of them. A field is never renamed
 or removed, nor its meaning changed: that would be a ``v2`` beside this ``v1``. No patient data: hashed keys, FHIR ids,
@@ -214,7 +214,7 @@ RESULTS: tuple[type[Result], ...] = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultEvent:
     """
-    One event on its way. ``id`` is the same whenever it is sent again; ``subject`` is what it is about.
+    One event to be sent. ``id`` is the same in every repeat; ``subject`` names the study, object, alert or reader.
 
     Delivered at least once, in no particular order: a subscriber keeps the ids it has seen.
     """

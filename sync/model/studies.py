@@ -1,4 +1,4 @@
-"""The records of each study: whether it is dirty, what was written to FHIR, and its patient."""
+"""The records of each study: its dirty mark, the resources written to FHIR, and its patient."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DirtyStudy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
     """
-    What we last wrote to FHIR for one study: a cache of the server's state, and a write-ahead record of patient rows.
+    The last write to FHIR for one study: a cache of the server's state, and a write-ahead record of patient rows.
 
     ``version`` and ``content_hash`` describe the ImagingStudy that we wrote or found equal; both are None when we left
     no ImagingStudy. ``foreign`` is true when the resource had elements of other writers, which an update must read and

@@ -95,7 +95,7 @@ class ServiceProblem:
     hint: str
 
     def says(self) -> str:
-        """Say it in one sentence."""
+        """Return the problem in one sentence."""
         where = f" at {self.address}" if self.address else ""
         return f"{self.service}{where} fails since {self.since:%H:%M} UTC: {self.code}. {self.hint}"
 
@@ -126,7 +126,7 @@ class WalkStatus:
     counts: Mapping[str, int]
 
     def says(self) -> str:
-        """Say it in one line."""
+        """Return the progress of the walk in one line."""
         share = f"{self.share:.0%}" if self.share is not None else f"{sum(self.counts.values()):,} so far"
         left = f", about {self.seconds_left:,.0f} s left" if self.seconds_left is not None else ""
         return f"{self.state}, {share}{left}, {self.workers} at work"

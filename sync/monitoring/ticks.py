@@ -36,7 +36,7 @@ the previous run began late by the start-up time of its process."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """
-    Work that could have its own timer.
+    Periodic work with phases and a budget, which would otherwise have its own timer.
 
     ``timer`` names the job in metrics, logs and ``alert.timer``; ``every`` is the time between two starts, and
     ``least`` the time that must be left for a start, both in seconds.

@@ -21,7 +21,7 @@ class FhirServer(Protocol):
     """
 
     async def read(self, resource_type: str, resource_id: str) -> Resource | None:
-        """Return the resource as it is now with ``meta.versionId``; None when it never existed or is deleted."""
+        """Return the present resource with ``meta.versionId``; None if it never existed or is deleted."""
         ...
 
     async def read_all(self, references: Sequence[str]) -> Sequence[Resource | None]:

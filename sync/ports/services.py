@@ -90,7 +90,7 @@ class Removing(Reject, Jobs):
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Core):
-    """Reading one object as it is now."""
+    """The ports to read one object in its present state."""
 
     objects: ObjectSource
     instances: Mapping[str, InstanceSource] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class Measure(Configured, Jobs):
 
 @dataclass(frozen=True, kw_only=True)
 class Watch(Announce, Inspect, Locate, Measure):
-    """Alerts, and what they are evaluated from: `sync.monitoring.alerts`."""
+    """The ports to measure, and to raise and clear alerts: `sync.monitoring.alerts`."""
 
     history: StudyHistory
     object_queue: ObjectQueue
@@ -192,7 +192,7 @@ class Watch(Announce, Inspect, Locate, Measure):
 
 @dataclass(frozen=True, kw_only=True)
 class Audited(Core):
-    """The audit trail of what operators did."""
+    """The audit trail of operators' actions."""
 
     audit: AuditTrail
 

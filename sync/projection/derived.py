@@ -89,7 +89,7 @@ def _write_of(held: Resource | None, expected: Resource) -> FhirWrite | None:
 
 async def retire(obsolete: Sequence[str], s: Compare) -> bool:
     """
-    Delete resources whose instances are gone; one that others refer to becomes ``entered-in-error``. Idempotent.
+    Delete resources whose instances are gone; a resource that others refer to becomes ``entered-in-error``. Idempotent.
 
     Returns
     -------

@@ -66,7 +66,7 @@ async def dry_run_study(
     rows: Sequence[LedgerRow] | None = None,
 ) -> DryRun:
     """
-    Return what projecting the study now, without the cached projection, would write. Only reads.
+    Return the writes of projecting the study now without the cached projection. Only reads.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class PatientTarget:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientLink:
     """
-    The Patient that a study refers to, and the write that goes with the study's.
+    The Patient that a study refers to, and the write to it in the study's transaction.
 
     ``row_key`` is the key of the row that stays, None for no row. ``write`` is None when the Patient is right, or not
     ours. ``built_from`` holds the rows from which ``write`` was built, for a comparison after the write.

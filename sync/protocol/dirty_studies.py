@@ -89,7 +89,7 @@ async def read_dirty_study(
 
 async def clear_mark(study: StudyRef, etag: str, s: MarkDirty) -> None:
     """
-    Take the study off the list. One that was marked meanwhile, as any that still grows, waits again.
+    Remove the study from the list. If it was marked meanwhile, as while it grows, it waits again.
 
     The record is sound by then: it was written under its ETag, after FHIR. So the next attempt may trust it, unless the
     row says that some pass failed.

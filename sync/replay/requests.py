@@ -44,7 +44,7 @@ class ReplayRequest:
     @property
     def id(self) -> str:
         """
-        Name of the replay: equal requests have equal names, so that asking twice begins one.
+        Return the name of the replay: equal requests have equal names, so a second request begins no second replay.
 
         A replay of a study reads all its objects again, from any source, so its name depends only on the study.
         """

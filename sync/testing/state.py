@@ -245,7 +245,7 @@ class MemoryCursors(Cursors):
         self.table.discard(name)
 
     async def delete_all(self, names: Sequence[str]) -> None:
-        """Delete rows; one that is missing is fine."""
+        """Delete rows; a missing row is no error."""
         for name in names:
             self.table.discard(name)
 

@@ -79,7 +79,7 @@ class ScanOutcome:
 
     @property
     def left(self) -> int:
-        """Drifts that remain, without those that have to stay."""
+        """Return the number of remaining drifts, without those that have to stay."""
         return self.found.total() - self.repaired.total() - self.kept
 
 
@@ -90,7 +90,7 @@ Place = tuple[int, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """
-    What one process does of a round that several share; by default a round of this process alone.
+    The work of one process in a round that several share; by default a round of this process alone.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """
-Chooses the free slice that a worker takes: one that others are not about to take.
+Chooses the free slice that a worker takes: a slice that other workers are not about to take.
 
     all rows are read -> a slice -> the one behind it, and so on -> another worker's slice, or a second is over: again
 

@@ -1,5 +1,5 @@
 """
-Writes what a part of an export may share with others: one file, its lines in buckets by the key of the content.
+Writes the content that a part of an export may share with others: one file, in buckets by key.
 
     contents of a part  ->  buckets  ->  a file, bucket by bucket, and where each begins  ->  the merge of one bucket
 

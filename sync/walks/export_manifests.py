@@ -30,7 +30,7 @@ MOST_KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[M]):
-    """How the names of some manifests begin, and what they hold."""
+    """One kind of manifests: the beginning of their names, and their content."""
 
     begins: str
     shape: type[M]
@@ -80,7 +80,7 @@ class Manifests:
             yield [manifest for manifest in manifests if manifest is not None]
 
     async def write(self, kind: Kind[M], number: int, manifest: M, folder: Path) -> M:
-        """Write one, by way of a local folder; return it, or the one that was there."""
+        """Write a manifest by way of a local folder; return it, or the manifest that exists already."""
         name = self._name(kind, number)
         path = folder / f"{kind.begins}.json"
         path.write_text(json.dumps(json_of(manifest)), encoding="utf-8")

@@ -56,7 +56,7 @@ class HintsHere(StudyQueue):
             self.news.set()
 
     async def length(self) -> int:
-        """Return how many studies have a hint."""
+        """Return the number of studies with a hint."""
         return len(self._due)
 
     async def has_visible(self) -> bool:

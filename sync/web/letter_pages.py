@@ -62,7 +62,7 @@ async def letters(visit: Visit, s: Services, *, message: str = "") -> RenderedPa
 
 async def letter(visit: Visit, s: Services, *, message: str = "") -> RenderedPage:
     """
-    Show one dead letter: what failed, why, how often, what a retry does, and what operators did about it.
+    Show one dead letter: failure, cause, attempts, the effect of a retry, and the actions of operators.
 
     Raises
     ------

@@ -35,7 +35,7 @@ async def list_replays(s: Jobs) -> Answer:
 
 
 async def start_replay(request: Request, replayed: Mapping[str, Source], s: Services) -> Answer:
-    """Begin a replay, for an operator; for one study, answer what it would do instead."""
+    """Begin a replay, for an operator; for a dry run of one study, return the predicted writes instead."""
     fields = fields_of(request)
     who = text_of(fields, "who")
     caller = operator_of(request.headers, s.settings, says=who)

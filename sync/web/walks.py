@@ -36,7 +36,7 @@ async def show_walks(s: Jobs) -> Answer:
 
 async def start_backfill(request: Request, containers: Collection[str], s: Services) -> Answer:
     """
-    Begin a backfill of one container, or of all, for an operator. Idempotent: one that is under way continues.
+    Begin a backfill of one container, or of all, for an operator. Idempotent: a running backfill continues.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class AzureExportFiles(ExportFiles):
         return True
 
     async def fetch(self, name: str, path: Path, *, start: int = 0, size: int | None = None) -> bool:
-        """Download a blob, or a part of it, to this machine; False when there is none."""
+        """Download a blob, or a part of it, to this machine; False if the blob does not exist."""
         with state_errors():
             try:
                 stream = await self._container.download_blob(name, offset=start, length=size)

@@ -335,7 +335,7 @@ def _is_same_origin(one: SplitResult, other: SplitResult) -> bool:
 
 
 def part_of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a part of an entry, empty where there is none."""
+    """Return a part of an entry; empty if the entry has none."""
     part = entry.get(name)
     return part if isinstance(part, dict) else {}
 
