@@ -52,9 +52,9 @@ def actions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     measure = Telemetry._count
 
-    def count(self, name, amount, fields):
-        counted[name] += amount
-        measure(self, name, amount, fields)
+    def count(self, name, fields):
+        counted[name] += 1
+        measure(self, name, fields)
 
     monkeypatch.setattr(Telemetry, "_count", count)
     return counted
