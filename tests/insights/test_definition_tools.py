@@ -104,6 +104,11 @@ def test_what_differs_between_two_runs_is_told(tmp_path):
     assert result.exit_code == 1
     assert "definition differs" in result.output
     assert invoke("cohort", "diff", tmp_path / "a", tmp_path / "d").exit_code == 2
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text("utf-8"))
+    for other in ([], {**manifest, "funnel": [{"step": 0}]}, {**manifest, "minimum": "few"}):
+        (tmp_path / "same" / "manifest.json").write_text(json.dumps(other), "utf-8")
+        refused = invoke("cohort", "diff", tmp_path / "a", tmp_path / "same")
+        assert (refused.exit_code, "has no results of a cohort" in refused.output) == (2, True)
 
 
 ECL = DEFINITION.replace('"http://snomed.info/sct|307576001"', '{ecl: "<<307576001"}')
