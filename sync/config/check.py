@@ -86,6 +86,9 @@ _HOURS = 24
 
 _INSTRUMENTATION_KEY = re.compile(r"(?i)(?:^|;)InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)")
 
+_OF_INSIGHTS = f"{PREFIX}MINIMUM_CELL"
+"""Setting of the commands of `insights`, which import this package and are never imported by it."""
+
 S = TypeVar("S", bound=Section)
 
 
@@ -189,7 +192,7 @@ def _sound(settings: type[Section], field: str) -> Any:
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[Remark]:
-    variables = {name.upper(): name for name in all_variables()}
+    variables = {name.upper(): name for name in (*all_variables(), _OF_INSIGHTS)}
     for name in environment:
         if name.upper().startswith(PREFIX) and name.upper() not in variables:
             near = difflib.get_close_matches(name.upper(), variables, n=1)

@@ -68,7 +68,7 @@ A file beyond one of these limits becomes a dead letter `header.limit`. `python 
 
 The commands `cohort`, `similar` and `models` read `DICOM_SYNC_MINIMUM_CELL` ({minimum}) from their own environment: the
 smallest number of people that a count may show. Smaller counts, and differences that would reveal one, are hidden. The
-function app does not read it, and `config check` reports it as unknown.
+function app does not read it.
 """
 
 _SERVICES = tuple(f"{STATE}__{service}ServiceUri" for service in ("blob", "queue", "table"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BeforeValidator
 from typer.testing import CliRunner
 
+from insights.settings import InsightsSettings
 from sync.cli import app
 from sync.config import Settings
 from sync.config.check import USELESS_WITHOUT, RemarkSeverity, all_variables, remarks
@@ -371,6 +372,15 @@ def test_an_unknown_name_is_named_and_no_character_of_it_does_harm(name):
     with environment({}):
         (remark,) = remarks({"DICOM_SYNC_" + name: SECRET})
     assert "there is no setting" in remark.text
+
+
+@pytest.mark.parametrize("variable", sorted(InsightsSettings.variables().keys() - VARIABLES.keys()))
+def test_a_setting_of_insights_is_known_and_is_named_where_it_is_misspelt(variable):
+    with environment({variable: "20"}):
+        assert remarks() == ()
+    with environment({f"{variable}S": "20"}):
+        (remark,) = remarks()
+    assert names(remark, variable)
 
 
 def test_a_hostile_name_is_shown_without_its_characters(monkeypatch):
