@@ -13,7 +13,7 @@ EXIT_PIPE = 141
 """The reader of standard output went away, as a shell reports SIGPIPE."""
 
 EXIT_OUTPUT = 74
-"""Standard output takes no more, as of a full disk: EX_IOERR of sysexits.h."""
+"""Standard output takes no more, as of a full disk, or is closed: EX_IOERR of sysexits.h."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
@@ -29,6 +29,7 @@ def run(prog_name: str = "dicom-fhir-sync") -> None:
     prog_name
         What usage lines call the program.
     """
+    refusals = {*_FULL, errno.EPIPE, *_open_closed_streams()}
     try:
         from sync.cli import app  # noqa: PLC0415 -- Ctrl-C while modules load must end as quietly as later
 
@@ -39,7 +40,7 @@ def run(prog_name: str = "dicom-fhir-sync") -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except OSError as problem:
-        if problem.errno not in {*_FULL, errno.EPIPE} or problem.filename is not None:
+        if problem.errno not in refusals or problem.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if problem.errno == errno.EPIPE:
@@ -49,6 +50,17 @@ def run(prog_name: str = "dicom-fhir-sync") -> None:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's own end would show where it was
         gc.freeze()  # it would look twice through all that was loaded, for a fifth of a second of every command
+
+
+def _open_closed_streams() -> set[int]:
+    """Replace streams that the caller closed, which are None; return what a write to standard output then raises."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is not None:
+        return set()
+    # It refuses writes, so lost results are told like those of a full disk.
+    sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    return {errno.EBADF}
 
 
 if __name__ == "__main__":

@@ -70,3 +70,24 @@ def test_a_full_disk_is_one_line_and_an_exit_code(command):
         )
     assert done.returncode == 74
     assert done.stderr == "standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "code"),
+    [
+        (1, "--version", 74),
+        (1, "alerts export", 74),
+        (1, "config check", 1),
+        (2, "--version", 0),
+        (2, "config check", 1),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(closed, command, code):
+    script = f'exec "{sys.executable}" -m sync {command} {closed}>&-'
+    bare = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=False, env=bare, cwd=Path(__file__).parents[3]
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("standard output: Bad file descriptor" in done.stderr) == (code == 74)
