@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -30,7 +29,7 @@ from local.helm import ensure_helm
 from local.log_stream import LogStream
 from local.node import CACHE, ensure_packages
 from local.orthanc import ensure_installed, orthanc_server
-from local.processes import StartError
+from local.processes import PORT_REFUSALS, StartError
 from sync.words import counted
 
 if TYPE_CHECKING:
@@ -63,7 +62,10 @@ Fhir = Annotated[
         callback=_fhir_server,
     ),
 ]
-Port = Annotated[int, typer.Option(help="Port of the functions host, with dashboard and API; 0 chooses a free one.")]
+Port = Annotated[
+    int,
+    typer.Option(help="Port of the functions host, with dashboard and API; 0 chooses a free one.", min=0, max=65535),
+]
 Events = Annotated[
     Literal["cloudevents", "eventgrid"], typer.Option(help="Schema in which the storage account sends its events.")
 ]
@@ -156,7 +158,7 @@ def demo(*, fhir: Fhir = "embedded", port: Port = 0, once: Once = False) -> None
 def serve_dicom(
     folder: Annotated[Path | None, typer.Argument(help="Folder of DICOM files to serve.", exists=True)] = None,
     *,
-    port: Annotated[int, typer.Option(help="Port of the service; 0 chooses a free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the service; 0 chooses a free one.", min=0, max=65535)] = 0,
 ) -> None:
     """
     Serve a folder of DICOM files as a DICOM service with a change feed, until Ctrl-C.
@@ -329,8 +331,8 @@ def _ending_in_a_line() -> Iterator[None]:
         print(problem, file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as problem:
-        if problem.errno == errno.EADDRINUSE:
-            print("the port is taken; give another --port, or 0 for a free one", file=sys.stderr)
+        if problem.filename is None and problem.errno in PORT_REFUSALS:
+            print(f"{PORT_REFUSALS[problem.errno]}; give another --port, or 0 for a free one", file=sys.stderr)
         elif problem.filename is not None:
             print(f"{problem.filename}: {problem.strerror}", file=sys.stderr)
         else:

@@ -11,6 +11,7 @@ and we stop them in our order.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -26,6 +27,12 @@ T = TypeVar("T")
 
 STOP_SECONDS = 10.0
 """A child that has not ended this long after SIGTERM is killed."""
+
+PORT_REFUSALS = {
+    errno.EADDRINUSE: "the port is taken",
+    errno.EACCES: "the system lets only root take this port",
+}
+"""What a refusal to listen on a port of this machine means, by its number."""
 
 
 class StartError(RuntimeError):

@@ -18,6 +18,7 @@ from local.host.settings import HostSettingsError
 from local.host.timers import ScheduleError
 from local.host.worker import IndexingError
 from local.host.worker_process import RESTART
+from local.processes import PORT_REFUSALS
 
 SHORTEST_LEASE, LONGEST_LEASE = 2.0, 600.0
 """Seconds: what renewing at half time needs, and what the real host has."""
@@ -47,6 +48,10 @@ def main() -> None:
         sound = asyncio.run(_serve(options))
     except _REFUSALS as refusal:
         parser.exit(2, f"{refusal}\n")
+    except OSError as refusal:
+        if refusal.filename is not None or refusal.errno not in PORT_REFUSALS:
+            raise
+        parser.exit(2, f"{PORT_REFUSALS[refusal.errno]}: {options.port}\n")
     _leave(0 if sound else 1)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -327,10 +328,10 @@ async def f(req: func.HttpRequest, out: func.Out[str]) -> str: ...""",
 }
 
 
-def refused(folder: Path, **environment: str) -> str:
+def refused(folder: Path, *options: str, **environment: str) -> str:
     """What a host says that does not start."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment}
-    command = [sys.executable, "-m", "local.host", str(folder)]
+    command = [sys.executable, "-m", "local.host", str(folder), *options]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr
@@ -346,6 +347,15 @@ def test_an_app_that_cannot_be_served_is_refused_with_its_reason(tmp_path: Path,
 def test_a_host_without_storage_says_what_it_needs(tmp_path: Path) -> None:
     write_app(tmp_path, APP.read_text("utf-8"))
     assert "AzureWebJobsStorage" in refused(tmp_path, AzureWebJobsStorage="", WORK="work")
+
+
+def test_a_taken_port_is_told_in_a_line(azurite: str, tmp_path: Path) -> None:
+    write_app(tmp_path, APP.read_text("utf-8"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = refused(tmp_path, "--port", port, AzureWebJobsStorage=azurite, WORK="work")
+    assert told.splitlines()[-1] == f"the port is taken: {port}"
+    assert "Traceback" not in told
 
 
 def test_a_lease_too_short_to_be_renewed_is_refused(tmp_path: Path) -> None:

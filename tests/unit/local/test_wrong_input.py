@@ -20,6 +20,14 @@ def test_what_is_no_server_is_wrong_usage(command):
     assert "expected embedded, embedded-azure, hapi, or the base URL" in told.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "demo", "dicom-service"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_what_is_no_port_is_wrong_usage(command, port):
+    told = CliRunner().invoke(app, [command, "--port", port], env={"COLUMNS": "200"})
+    assert told.exit_code == 2
+    assert "Invalid value for '--port'" in told.stderr
+
+
 @pytest.mark.parametrize("command", ["samples", "clinical"])
 def test_a_folder_that_takes_no_file_is_told_in_a_line(command, tmp_path):
     (tmp_path / "file").touch()
