@@ -319,8 +319,17 @@ def first_fault(problem: ValidationError, located: Located) -> Exception:
 
 _WORDS = {
     "date_from_datetime_parsing": "this is no day, such as 2026-06-30",
+    "finite_number": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
     "int_parsing": "a whole number is needed",
+    "int_type": "a whole number is needed",
+    "float_parsing": "a number is needed",
+    "float_type": "a number is needed",
+    "greater_than_equal": "this number is too small",
+    "less_than_equal": "this number is too large",
+    "dict_type": "fields are needed, such as name: value",
     "list_type": "a list is needed, such as [a, b]",
+    "model_type": "fields are needed, such as name: value",
     "string_type": "a text is needed",
     "too_short": "this is empty: at least one entry is needed",
     "tuple_type": "a list is needed, such as [a, b]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import yaml
 from insights.errors import CohortError, unreadable
 
 Place = tuple[int, int]
+
+MOST_VALUES = 100_000
+"""A file whose aliases multiply beyond this is refused before it fills the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +66,18 @@ def read_located(file: Path) -> Located:
 
 def parse_located(text: str, file: str) -> Located:
     """Read a text; see `read_located`."""
+    places: dict[tuple[str | int, ...], Place] = {}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return Located(file, _Reader(file, places).value(node, ()), places)
+    except RecursionError:
+        raise CohortError(f"{file}:1:1: nested too deep, or an alias within itself", code="cohort.yaml") from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise CohortError(f"{file}:{place}: {problem.problem}", code="cohort.yaml") from None
     except yaml.YAMLError:
         raise CohortError(f"{file}:1:1: not YAML", code="cohort.yaml") from None
-    places: dict[tuple[str | int, ...], Place] = {}
-    reader = _Reader(file, places)
-    return Located(file, reader.value(node, ()), places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,9 @@ class _Reader:
         if node is None:
             return None
         self.places.setdefault(path, _place(node))
+        if len(self.places) > MOST_VALUES:
+            line, column = _place(node)
+            raise CohortError(f"{self.file}:{line}:{column}: more than {MOST_VALUES} values", code="cohort.yaml")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -112,8 +120,10 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return None
     if kind == "bool":
         return node.value.lower() in ("true", "yes", "on")
-    if kind == "int":
-        return int(node.value.replace("_", ""), 0) if not node.value.lstrip("-").startswith("0") else node.value
-    if kind == "float":
-        return float(node.value.replace("_", ""))
+    text = node.value.replace("_", "")
+    with contextlib.suppress(ValueError):  # YAML's other numbers, such as 1:30, stay text
+        if kind == "int" and not text.lstrip("-").startswith("0"):
+            return int(text, 0)
+        if kind == "float":
+            return float(text)
     return node.value

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from insights.cohort.located import parse_located
 from insights.cohort.results import MANIFEST
 from insights.cohort.run import Wanted, prepare, question_of, run
 from insights.collect import Store
@@ -516,6 +517,16 @@ WRONG = {
     "no window": ("last 2 years", "two years", "cohort.invalid", "8:35"),
     "a key twice": ("purpose:", "cohort: x\npurpose:", "cohort.yaml", "2:1"),
     "not YAML": ("{over: 45}", "{over: 45", "cohort.yaml", "10:4"),
+    "an alias within itself": ("as_of: 2026-06-30", "as_of: &a [*a]", "cohort.yaml", "1:1"),
+    "nested too deep": ("as_of: 2026-06-30", "as_of: " + "[" * 5000 + "]" * 5000, "cohort.yaml", "1:1"),
+    "another number of YAML": ("{over: 45}", "{over: 1:30}", "cohort.invalid", "9:11"),
+    "no fields": ("{over: 45}", "45", "cohort.invalid", "9:5"),
+    "no finite number": ("{over: 45}", "{over: 1.0e+400}", "cohort.invalid", "9:11"),
+    "a part of a number": ("{over: 45}", "{over: 4.5}", "cohort.invalid", "9:11"),
+    "a list for a number": ("{over: 45}", "{over: [1]}", "cohort.invalid", "9:11"),
+    "too large a number": ("{over: 45}", "{over: 99999}", "cohort.invalid", "9:11"),
+    "infinity": ("{over: 45}", "{over: .inf}", "cohort.invalid", "9:11"),
+    "what is tagged as a number": ("{over: 45}", "{over: !!int old}", "cohort.invalid", "9:11"),
     "no day": ("2026-06-30", "2026-06-31", "cohort.invalid", "4:1"),
     "an empty list": ("{over: 45}", "{over: 45}\n  - any: []", "cohort.invalid", "10:5"),
     "no list": ("get:", "tests: 5\nget:", "cohort.invalid", "10:1"),
@@ -547,6 +558,13 @@ def three(tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
     collect(folder / "data", write(folder / "in", *world(3)))
     return folder / "data"
+
+
+def test_aliases_that_multiply_are_refused_before_they_fill_the_memory():
+    lists = ["l0: &l0 [x, x]", *(f"l{n}: &l{n} [*l{n - 1}, *l{n - 1}]" for n in range(1, 40))]
+    with pytest.raises(CohortError, match=r"wide.yaml:1:.*: more than 100000 values") as problem:
+        parse_located("\n".join(lists), "wide.yaml")
+    assert problem.value.code == "cohort.yaml"
 
 
 @pytest.mark.parametrize("name", WRONG)
