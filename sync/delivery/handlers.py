@@ -195,11 +195,19 @@ async def handle_study_message(text: str, s: Deliver, *, attempt: int = 1) -> No
         if await projection_pause(s) is not None:
             await release_while_paused(message.study, s, attempt=attempt)
         else:
-            marked = None
+            marked, records = None, LastRecord(s.projections)
             if attempt == 1:
                 with suppress(SyncError):  # the attempt meets the same outage, and postpones the study
-                    marked = await sleep_until_due(message.study, s)
-            await _project(message.study, s, attempt=attempt, span=STUDY_MESSAGE, links=message.links, marked=marked)
+                    marked = await sleep_until_due(message.study, s, is_recorded=records.is_there)
+            await _project(
+                message.study,
+                s,
+                attempt=attempt,
+                span=STUDY_MESSAGE,
+                links=message.links,
+                marked=marked,
+                records=records,
+            )
 
 
 async def handle_study(study: StudyRef, s: Deliver) -> Projected | None:
@@ -228,6 +236,7 @@ async def _project(
     span: SpanKind,
     links: Sequence[str] = (),
     marked: Stored[DirtyStudy] | None = None,
+    records: LastRecord | None = None,
 ) -> Projected | None:
     with s.telemetry.span(span, links=links, study=study.key, attempt=attempt) as traced:
         async with _delivering(s):
@@ -235,7 +244,7 @@ async def _project(
                 slots = s.caches.projecting(s.settings.fhir_concurrency)
                 # A study that waits for a slot may be marked meanwhile: then its mark is read again.
                 known = None if slots.locked() else marked
-                records = LastRecord(s.projections)
+                records = records or LastRecord(s.projections)
                 async with slots:
                     noting = replace(s, projections=records)
                     outcome = await project_study(study, noting, redelivered=attempt > 1, marked=known)

@@ -1,4 +1,10 @@
-"""The record of one study as an attempt last read or wrote it, so that recording the outcome needs no further read."""
+"""
+The record of one study as an attempt last read or wrote it, so that recording the outcome needs no further read.
+
+That there is no record may have been read before the attempt, while its delivery waited, and need not be read again: if
+another attempt has recorded the study since, the insert conflicts, which comes before the first write to FHIR, and the
+record is read. Of a record that exists nothing read earlier is used: an attempt may find that it need not write.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,18 @@ class LastRecord(Projections):
     def __init__(self, records: Projections) -> None:
         self._records = records
         self.last: Projection | None = None
+        self._is_absent = False
+
+    async def is_there(self, study: StudyRef) -> bool:
+        """Whether the study has a row; if not, the next `read` says so, too, without a request."""
+        self._is_absent = await self.read(study) is None
+        return not self._is_absent
 
     async def read(self, study: StudyRef) -> Stored[Projection] | None:
         """Return the row, or None."""
-        stored = await self._records.read(study)
+        # Once: after a conflict there is a row.
+        known, self._is_absent = self._is_absent, False
+        stored = None if known else await self._records.read(study)
         self.last = stored.value if stored is not None else None
         return stored
 

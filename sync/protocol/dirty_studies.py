@@ -8,7 +8,7 @@ the row only if it is still the one that it has read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -173,17 +173,24 @@ async def objects_wait(s: Project) -> bool:
         return backlog.waits
 
 
-async def sleep_until_due(study: StudyRef, s: Project) -> Stored[DirtyStudy] | None:
+async def sleep_until_due(
+    study: StudyRef, s: Project, *, is_recorded: Callable[[StudyRef], Awaitable[bool]]
+) -> Stored[DirtyStudy] | None:
     """
     Wait here for a study that is due within the shortest quiet period: queues count in whole seconds.
 
     For a few of these periods, as it may have been marked again meanwhile, or the last objects of a burst are still
     being ingested. Nothing depends on it but the time. Returns the mark if it was read last; None where it was slept
     since, or is not there.
+
+    Parameters
+    ----------
+    is_recorded
+        Whether the study has a record.
     """
     shortest = shortest_quiet_period(s)
     latest = s.clock.now() + timedelta(seconds=SLEEPS * shortest)
-    in_fhir = may_come_early(s) and await s.projections.read(study) is not None
+    in_fhir = may_come_early(s) and await is_recorded(study)
     for _ in range(LOOKS if may_come_early(s) else 0):
         marked = await s.dirty.read(study)
         if marked is not None and await _waits_for_objects(marked.value, s, in_fhir=in_fhir, latest=latest):

@@ -20,6 +20,7 @@ SCENES = (
     scenes.one_of_three_fails,
     scenes.died_and_paused,
     scenes.poison_and_marked,
+    scenes.recorded_while_its_message_waits,
     scenes.studies_waiting,
     scenes.storage_refuses_the_sweep,
     timer_scenes.delivery_without_end,
@@ -316,6 +317,13 @@ MUTANTS = [
             "        if dirty is not None:\n",
             "        dirty = await s.dirty.read(study)\n        if dirty is not None:\n",
         ),
+    ),
+    without(
+        "that a study has no record is believed once",
+        "projection.last_record",
+        scenes.recorded_while_its_message_waits,
+        "known, self._is_absent = self._is_absent, False",
+        "known = self._is_absent",
     ),
     without(
         "a study is swept when its message is overdue",

@@ -17,6 +17,7 @@ CHAIN = (
     "sync.delivery.deletions",
     "sync.delivery.lost_messages",
     "sync.delivery.undelivered_events",
+    "sync.projection.last_record",
     "sync.delivery.backoff",
     "sync.delivery.handlers",
     "sync.delivery.isolation",

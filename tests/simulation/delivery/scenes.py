@@ -411,6 +411,27 @@ async def poison_and_marked(m: Modules) -> list[str]:
     return [] if w.outstanding() else ["a change is forgotten"]
 
 
+async def recorded_while_its_message_waits(m: Modules) -> list[str]:
+    """While a study's message waits, another process records the study, and an object arrives: it is not postponed."""
+    w = MemoryWorld()
+    for name in "ab":
+        await w.ingest(w.put(name, sop=f"2.25.10{name.encode().hex()}"))
+    sleep, other = w.clock.sleep, w.process()
+
+    async def meanwhile(seconds: float) -> None:
+        w.clock.sleep = sleep
+        w.clock.advance(100)
+        await m["handlers"].handle_study(STUDY, other)
+        await w.ingest(w.put("c", sop="2.25.103"))
+        w.clock.advance(100)
+
+    w.clock.sleep = meanwhile
+    w.clock.advance(4.5)  # due in half a second
+    await m["handlers"].handle_study_message(study_message(STUDY), w.services)
+    instances = (w.imaging_study() or {}).get("numberOfInstances")
+    return differ(slept=(w.clock.sleep, sleep), instances=(instances, 3), outstanding=(w.outstanding(), []))
+
+
 # The sweep.
 
 
