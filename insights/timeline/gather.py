@@ -19,7 +19,7 @@ from insights.errors import CollectError, InsightsError, TimelineError
 from insights.fetch.asked import is_asked_for
 from insights.fetch.service import FhirService
 from insights.timeline.entries import LANES
-from sync.adapters.http.fhir.answers import following, matches, object_of
+from sync.adapters.http.fhir.answers import following, matches, object_of, one_resource
 from sync.errors import SyncError
 
 Resource = dict[str, Any]
@@ -80,7 +80,7 @@ async def _read(service: FhirService, identity: str) -> Resource:
     if answer.is_error:
         raise CollectError(f"reading the patient answers {answer.status_code}", code="collect.refused")
     try:
-        return dict(object_of(answer))
+        return one_resource(object_of(answer), "Patient", identity) or {}
     except SyncError as problem:
         raise CollectError(f"reading the patient: {problem}", code="collect.refused", hint=problem.hint) from None
 
@@ -90,7 +90,7 @@ async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], s
     named = [str((link.get("other") or {}).get("reference") or "") for link in patient.get("link") or ()]
     ids = [reference.removeprefix("Patient/") for reference in named if reference.startswith("Patient/")]
     resources, problem = await _asked(service, "Patient", "link", [f"Patient/{patient['id']}"], "&_elements=id,link")
-    ids += [str(resource["id"]) for resource in resources]
+    ids += [str(resource.get("id")) for resource in resources if resource.get("id")]
     return sorted({identity for identity in ids if _ID.match(identity)}), problem
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from insights.errors import CollectError
 from insights.fetch.service import connected
 from insights.timeline.entries import LANES, entries, entry
 from insights.timeline.gather import PAGES, Gathered, gather
@@ -182,6 +183,24 @@ async def test_there_are_eight_searches_of_lanes_and_each_names_all_patients():
 
 async def test_a_failing_search_for_links_is_said_too():
     assert set((await Service(Patient=400).gathered()).missing) == {"Linked patients"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"resourceType": "Bundle", "type": "searchset"},
+        {"resourceType": "Patient", "id": "another"},
+        {"resourceType": "Patient"},
+        {},
+    ],
+    ids=["a Bundle", "another Patient", "no id", "nothing"],
+)
+async def test_an_answer_that_is_not_the_patient_is_refused(answer):
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    async with connected("https://fhir.example/r4", transport=transport) as service:
+        with pytest.raises(CollectError, match="not the resource that was asked for") as problem:
+            await gather(service, "p")
+    assert problem.value.code == "collect.refused"
 
 
 @pytest.mark.parametrize("kind", LANES)
