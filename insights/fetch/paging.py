@@ -69,7 +69,7 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         passed = Passed()
         while link is not None:
             resources, link = await _page(service, link, kind, by="_lastUpdated" if since else "")
-            passed = followed(passed, link)
+            passed = _passed_on(passed, link, kind)
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
             out.writelines(json.dumps(resource, separators=(",", ":")).encode() + b"\n" for resource in resources)
@@ -108,9 +108,23 @@ async def pages(service: FhirService, first: str, kind: str, *, by: str = "") ->
         ``collect.unavailable``.
     """
     link: str | None = first
+    passed = Passed()
     while link is not None:
         resources, link = await _page(service, link, kind, by=by)
+        passed = _passed_on(passed, link, kind)
         yield resources
+
+
+def _passed_on(passed: Passed, link: str | None, kind: str) -> Passed:
+    """Return the links passed so far with the next; refuse pages that lead in a circle."""
+    try:
+        return followed(passed, link)
+    except SyncError as problem:
+        raise _refused(kind, problem) from None
+
+
+def _refused(kind: str, problem: SyncError) -> CollectError:
+    return CollectError(f"a search for {kind}: {problem}", code="collect.refused", hint=problem.hint)
 
 
 async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -123,7 +137,7 @@ async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple
     try:
         return [dict(resource) for resource in matches(answer, kind)], following(answer, service.base, kind)
     except SyncError as problem:
-        raise CollectError(f"a search for {kind}: {problem}", code="collect.refused", hint=problem.hint) from None
+        raise _refused(kind, problem) from None
 
 
 async def _total(service: FhirService, path: str) -> int | None:

@@ -236,6 +236,39 @@ def test_what_is_no_fhir_service_is_named(tmp_path):
     assert problem.value.code == "collect.url"
 
 
+@pytest.mark.parametrize("refreshes", [False, True], ids=["collect", "refresh"])
+@pytest.mark.parametrize("fault", ["circle", "type"])
+def test_a_search_that_is_answered_wrongly_ends_the_collection(tmp_path, fault, refreshes):
+    """A refresh lists the ids that exist, since all others count as deleted; only this listing is odd there."""
+
+    class Odd(Server):
+        odd = False
+        answers = 0
+
+        def __call__(self, request):
+            path = request.url.path.removeprefix("/fhir")
+            query = request.url.query.decode()
+            hit = "again=1" in query or ("_elements=id" in query if refreshes else "_summary" not in query)
+            if not self.odd or path not in {"/Condition", "/Patient"} or not hit:
+                return super().__call__(request)
+            self.answers += 1
+            assert self.answers < 50, "it would go on for ever"
+            entries = [] if fault == "circle" else [{"resource": {"resourceType": "Medication", "id": "x"}}]
+            links = [{"relation": "next", "url": f"{BASE}{path}?again=1"}] if fault == "circle" else []
+            body = {"resourceType": "Bundle", "type": "searchset", "entry": entries, "link": links}
+            return httpx.Response(200, json=body)
+
+    server = Odd(*WORLD, exports=False)
+    since = None
+    if refreshes:
+        run(server, tmp_path / "d")
+        since = "2026-06-30T12:00:00Z"
+    server.odd = True
+    with pytest.raises(CollectError, match="circle" if fault == "circle" else "another type") as problem:
+        run(server, tmp_path / "d", since=since, known={"Patient": frozenset({"p1"}), "Condition": frozenset({"c9"})})
+    assert problem.value.code == "collect.refused"
+
+
 def test_an_export_on_another_server_is_not_followed(tmp_path):
     class Elsewhere(Server):
         def kick_off(self, request, query):

@@ -597,6 +597,21 @@ async def test_a_success_that_is_not_the_services_own_finds_nothing_and_proves_n
         assert (await failure(getattr(Service(answer).client, call)(*arguments))).code == "fhir.garbled"
 
 
+@pytest.mark.parametrize("call", [("search", "Patient", "s", "v"), ("page", "Patient")], ids=["search", "page"])
+async def test_matches_of_another_type_are_no_proof_that_nothing_matches(call):
+    name, *arguments = call
+    other = bundle_of({"resourceType": "Medication", "id": "m"})
+    assert (await failure(getattr(Service(other).client, name)(*arguments))).code == "fhir.garbled"
+
+
+async def test_warnings_and_what_is_included_are_no_matches():
+    warning = {"resource": {"resourceType": "OperationOutcome", "issue": []}}
+    included = {"resource": {"resourceType": "Device", "id": "d"}, "search": {"mode": "include"}}
+    right = known_as("v")
+    answer = {"resourceType": "Bundle", "type": "searchset", "entry": [warning, included, {"resource": right}]}
+    assert await Service(says(200, answer)).client.search("Patient", "s", "v") == [right]
+
+
 async def test_a_batch_that_mixes_up_its_answers_is_an_outage():
     other = {"response": {"status": "200"}, "resource": {**PATIENT, "id": "pt-2"}}
     service = Service(says(200, {"resourceType": "Bundle", "entry": [other]}))

@@ -225,8 +225,17 @@ def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:
 
 
 def matches(response: httpx.Response, resource_type: str) -> list[Resource]:
-    """Return the resources of a type that a search found."""
+    """
+    Return the resources of a type that a search found.
+
+    Raises
+    ------
+    FhirUnavailable
+        The answer is not a Bundle, or has matches of another type: it answers another request.
+    """
     resources = [_resource_of(entry) for entry in entries_of(response) if _mode(entry) == "match"]
+    if {resource.get("resourceType") for resource in resources if resource} - {resource_type, "OperationOutcome"}:
+        raise FhirUnavailable("a search answered with another type", code="fhir.garbled", hint=GATEWAY)
     return [resource for resource in resources if resource.get("resourceType") == resource_type]
 
 
