@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ def run(prog_name: str = "dicom-fhir-sync") -> None:
         What usage lines call the program.
     """
     refusals = {*_FULL, errno.EPIPE, *_open_closed_streams()}
+    _escape_what_the_encoding_lacks()
     try:
         from sync.cli import app  # noqa: PLC0415 -- Ctrl-C while modules load must end as quietly as later
 
@@ -61,6 +63,13 @@ def _open_closed_streams() -> set[int]:
     # It refuses writes, so lost results are told like those of a full disk.
     sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     return {errno.EBADF}
+
+
+def _escape_what_the_encoding_lacks() -> None:
+    """Write characters that a terminal's encoding lacks, as of object names, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

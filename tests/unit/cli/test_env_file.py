@@ -91,3 +91,10 @@ def test_a_closed_stream_is_no_traceback(closed, command, code):
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert ("standard output: Bad file descriptor" in done.stderr) == (code == 74)
+
+
+def test_characters_that_the_encoding_lacks_are_escaped():
+    ascii_only = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"}
+    done = run("-m", "sync", "map", "--help", env=ascii_only, cwd=Path(__file__).parents[3])
+    assert done.returncode == 0
+    assert "\\u2022" in done.stdout
