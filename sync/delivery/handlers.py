@@ -54,8 +54,6 @@ from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import FAILURES, SWEEPS, SWEPT
 from sync.telemetry.spans import INGEST_OBJECT, OBJECT_MESSAGE, PROJECT_STUDY, STUDY_MESSAGE, SpanKind
 
-"""The queues that messages come from, as dead letters name them."""
-
 LONG_OVERDUE = 600.0
 """Seconds after which a study is enqueued again though the queue is busy."""
 
