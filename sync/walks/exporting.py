@@ -204,9 +204,10 @@ class _Work:
                     else:
                         files.add(content)
                 studies += len(chunk)
-            own = await self._uploaded(files.close(), folder)
             held = shared.write(folder / f"shared-{number:06d}.ndjson")
-            held = await self._upload(held, folder) if held.buckets else held
+            own, held = await asyncio.gather(
+                self._uploaded(files.close(), folder), self._uploaded_if_filled(held, folder)
+            )
             part = PartManifest(
                 files=own.files, resources=own.resources, left_out=own.left_out, studies=studies, shared=held
             )
@@ -293,6 +294,9 @@ class _Work:
         for some in batched(manifest.files, AT_ONCE):
             files += await asyncio.gather(*(self._upload(file, folder) for file in some))
         return replace(manifest, files=tuple(files))
+
+    async def _uploaded_if_filled(self, shared: SharedFile, folder: Path) -> SharedFile:
+        return await self._upload(shared, folder) if shared.buckets else shared
 
     async def _upload(self, file: F, folder: Path) -> F:
         path = folder / file.name
