@@ -11,7 +11,7 @@ from tests.simulation.shared_exports import CHAIN, play
 pytestmark = pytest.mark.usefixtures("rows_read_once")
 
 SCHEDULES = schedules(500)
-ENOUGH_TO_CATCH = 20
+ENOUGH_TO_CATCH = 60
 
 
 @pytest.mark.parametrize("outside", [False, True], ids=["still", "changing"])
