@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from insights.elements import part, parts, text
+
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?$")
 
 
@@ -26,16 +28,17 @@ def is_asked_for(resource: Mapping[str, Any], parameter: str, values: Collection
         Ids for ``_id``; else relative references, such as ``Patient/1``.
     """
     if parameter == "_id":
-        return resource.get("id") in values
+        return text(resource, "id") in values
     return any(reference in values for reference in _named(resource, parameter))
 
 
 def _named(resource: Mapping[str, Any], parameter: str) -> Iterator[str]:
-    links = resource.get("link") or ()
-    stated = [link.get("other") for link in links] if parameter == "link" else [resource.get("subject")]
+    stated = [part(link, "other") for link in parts(resource, "link")] if parameter == "link" else []
+    if parameter != "link":
+        stated.append(part(resource, "subject"))
     if parameter == "patient":
-        stated.append(resource.get("patient"))
+        stated.append(part(resource, "patient"))
     for reference in stated:
-        match = _REFERENCE.search(str((reference or {}).get("reference") or ""))
+        match = _REFERENCE.search(text(reference, "reference"))
         if match:
             yield match[1]

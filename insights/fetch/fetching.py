@@ -14,6 +14,7 @@ import httpx
 
 from insights.collect import Input, read_folder
 from insights.collect.manifest import ListedFile, Manifest, write_manifest
+from insights.elements import parts, text
 from insights.errors import CollectError
 from insights.fetch.export import export
 from insights.fetch.paging import list_ids, page_all
@@ -122,14 +123,8 @@ async def _offered(service: FhirService) -> tuple[set[str], str]:
         raise CollectError(
             f"{service.base} is no FHIR service", code="collect.url", hint="The base URL is the one below /metadata."
         )
-    rests = [rest for rest in statement.get("rest") or [] if isinstance(rest, dict)]
-    counts = {
-        str(resource.get("type"))
-        for rest in rests
-        for resource in rest.get("resource") or []
-        if isinstance(resource, dict)
-    }
-    return counts, time_of(answer)
+    offered = {text(resource, "type") for rest in parts(statement, "rest") for resource in parts(rest, "resource")}
+    return offered, time_of(answer)
 
 
 def time_of(answer: httpx.Response) -> str:

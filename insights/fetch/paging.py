@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
+from insights.elements import part, text
 from insights.errors import CollectError
 from insights.fetch.progress import OnProgress, Progress
 from insights.fetch.service import FhirService
@@ -87,7 +88,7 @@ async def list_ids(service: FhirService, kind: str) -> frozenset[str]:
     """Return the ids of all resources of a type that exist now."""
     ids: set[str] = set()
     async for resources in pages(service, f"/{kind}?_elements=id&_count={IDS}", kind):
-        ids |= {str(resource["id"]) for resource in resources if "id" in resource}
+        ids |= {str(resource["id"]) for resource in resources}
     return frozenset(ids)
 
 
@@ -135,9 +136,14 @@ async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple
     if answer.is_error:
         raise CollectError(f"a search for {kind} answers {answer.status_code}", code="collect.refused")
     try:
-        return [dict(resource) for resource in matches(answer, kind)], following(answer, service.base, kind)
+        resources = [dict(resource) for resource in matches(answer, kind)]
+        next_link = following(answer, service.base, kind)
     except SyncError as problem:
         raise _refused(kind, problem) from None
+    if not all(text(resource, "id") for resource in resources):
+        # Left out, it would count as deleted when a refresh compares the ids.
+        raise CollectError(f"a search for {kind} has a match without an id", code="collect.refused")
+    return resources, next_link
 
 
 async def _total(service: FhirService, path: str) -> int | None:
@@ -162,14 +168,14 @@ def check_since(resources: list[dict[str, Any]], since: str, kind: str) -> None:
     """
     limit = _instant(since)
     for resource in resources:
-        updated = _instant(str((resource.get("meta") or {}).get("lastUpdated") or ""))
+        updated = _instant(text(part(resource, "meta"), "lastUpdated"))
         if updated is None or (limit is not None and updated < limit):
             raise unknown_parameter(kind, "_lastUpdated")
 
 
-def _instant(text: str) -> datetime | None:
+def _instant(written: str) -> datetime | None:
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(written)
     except ValueError:
         return None
     return instant if instant.tzinfo is not None else None

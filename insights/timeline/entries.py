@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from insights.elements import Element, part, parts, text
+
 Resource = Mapping[str, Any]
 
 LANES = {
@@ -105,15 +107,15 @@ def _is_prior(entry: Entry, viewed: Entry) -> bool:
 
 def entry(resource: Resource) -> Entry | None:
     """Return a resource as an entry; None if it is no fact about the patient."""
-    kind = str(resource.get("resourceType"))
-    if kind not in LANES or resource.get("status") in {"entered-in-error", "not-done"}:
+    kind = text(resource, "resourceType")
+    if kind not in LANES or text(resource, "status") in {"entered-in-error", "not-done"}:
         return None
-    if any(coding.get("code") in _VERIFIED_OUT for coding in _codings(resource.get("verificationStatus"))):
+    if any(text(coding, "code") in _VERIFIED_OUT for coding in _codings(resource, "verificationStatus")):
         return None
     start, end = _times(kind, resource)
     words, detail = _words(kind, resource)
     modalities, sites = _imaging(resource)
-    quantity = resource.get("valueQuantity") or {}
+    quantity = part(resource, "valueQuantity")
     value = quantity.get("value")
     return Entry(
         lane=LANES[kind],
@@ -122,102 +124,107 @@ def entry(resource: Resource) -> Entry | None:
         label=words or "without a name",
         detail=detail,
         reference=f"{kind}/{resource.get('id')}",
-        updated=_day((resource.get("meta") or {}).get("lastUpdated")),
+        updated=_day(text(part(resource, "meta"), "lastUpdated")),
         group=_uid(resource) if kind == "Observation" else "",
-        value=value if isinstance(value, int | float) else None,
-        unit=str(quantity.get("unit") or quantity.get("code") or ""),
+        value=value if isinstance(value, int | float) and not isinstance(value, bool) else None,
+        unit=_unit(quantity),
         study=_uid(resource) if kind == "ImagingStudy" else "",
         modalities=modalities,
         sites=sites,
     )
 
 
-def _times(kind: str, resource: Resource) -> tuple[Any, Any]:
-    def period(name: str) -> tuple[Any, Any]:
-        period = resource.get(name) or {}
-        return period.get("start"), period.get("end")
+def _times(kind: str, resource: Resource) -> tuple[str, str]:
+    def period(name: str) -> tuple[str, str]:
+        period = part(resource, name)
+        return text(period, "start"), text(period, "end")
 
     match kind:
         case "Encounter":
             return period("period")
         case "Condition":
-            first = resource.get("onsetDateTime") or period("onsetPeriod")[0] or resource.get("recordedDate")
-            return first, resource.get("abatementDateTime") or period("abatementPeriod")[1]
+            first = text(resource, "onsetDateTime") or period("onsetPeriod")[0] or text(resource, "recordedDate")
+            return first, text(resource, "abatementDateTime") or period("abatementPeriod")[1]
         case "Procedure":
             first, last = period("performedPeriod")
-            return resource.get("performedDateTime") or first, last
+            return text(resource, "performedDateTime") or first, last
         case "MedicationRequest":
-            return resource.get("authoredOn"), None
+            return text(resource, "authoredOn"), ""
         case "ImagingStudy":
-            return resource.get("started"), None
+            return text(resource, "started"), ""
         case _:
             first, last = period("effectivePeriod")
-            alone = resource.get("effectiveDateTime") or resource.get("effectiveInstant")
-            return alone or first or resource.get("issued"), last
+            alone = text(resource, "effectiveDateTime") or text(resource, "effectiveInstant")
+            return alone or first or text(resource, "issued"), last
 
 
 def _words(kind: str, resource: Resource) -> tuple[str, str]:
-    status = str(resource.get("status") or "")
+    status = text(resource, "status")
     match kind:
         case "ImagingStudy":
-            modalities = " ".join(str(coding.get("code")) for coding in resource.get("modality") or ())
-            series = len(resource.get("series") or ()) or resource.get("numberOfSeries") or 0
-            return f"{modalities} {resource.get('description') or ''}".strip(), f"{series} series"
+            modalities = " ".join(text(coding, "code") for coding in parts(resource, "modality"))
+            series = len(parts(resource, "series")) or resource.get("numberOfSeries") or 0
+            return f"{modalities} {text(resource, 'description')}".strip(), f"{series} series"
         case "Encounter":
-            kinds = [text for concept in resource.get("type") or () if (text := _text(concept))]
-            return ", ".join(kinds) or str((resource.get("class") or {}).get("code") or ""), status
+            kinds = [words for concept in parts(resource, "type") if (words := _words_of(concept))]
+            return ", ".join(kinds) or text(part(resource, "class"), "code"), status
         case "MedicationRequest" | "MedicationAdministration":
-            named = (resource.get("medicationReference") or {}).get("display")
-            return _text(resource.get("medicationCodeableConcept")) or str(named or ""), status
+            named = text(part(resource, "medicationReference"), "display")
+            return _text(resource, "medicationCodeableConcept") or named, status
         case "DiagnosticReport":
-            return _text(resource.get("code")), " ".join([status, str(resource.get("conclusion") or "")]).strip()
+            return _text(resource, "code"), f"{status} {text(resource, 'conclusion')}".strip()
         case "Observation":
-            return _text(resource.get("code")), _value(resource)
+            return _text(resource, "code"), _value(resource)
         case _:
-            return _text(resource.get("code")), status or _text(resource.get("clinicalStatus"))
+            return _text(resource, "code"), status or _text(resource, "clinicalStatus")
 
 
 def _value(resource: Resource) -> str:
-    quantity = resource.get("valueQuantity")
-    if quantity:
-        return f"{quantity.get('value')} {quantity.get('unit') or quantity.get('code') or ''}".strip()
-    parts = [
-        f"{_text(component.get('code'))} {inside.get('value')} {inside.get('unit') or inside.get('code') or ''}".strip()
-        for component in resource.get("component") or ()
-        if (inside := component.get("valueQuantity"))
+    if quantity := part(resource, "valueQuantity"):
+        return f"{quantity.get('value')} {_unit(quantity)}".strip()
+    measured = [
+        f"{_text(component, 'code')} {inside.get('value')} {_unit(inside)}".strip()
+        for component in parts(resource, "component")
+        if (inside := part(component, "valueQuantity"))
     ]
-    return _text(resource.get("valueCodeableConcept")) or "; ".join(parts) or str(resource.get("valueString") or "")
+    return _text(resource, "valueCodeableConcept") or "; ".join(measured) or text(resource, "valueString")
+
+
+def _unit(quantity: Element) -> str:
+    return text(quantity, "unit") or text(quantity, "code")
 
 
 def _imaging(resource: Resource) -> tuple[frozenset[str], frozenset[str]]:
-    series = resource.get("series") or () if resource.get("resourceType") == "ImagingStudy" else ()
-    sites = {str(site["code"]) for one_series in series if (site := one_series.get("bodySite") or {}).get("code")}
-    modalities = (
-        {str(coding["code"]) for coding in resource.get("modality") or () if coding.get("code")} if series else set()
-    )
-    return frozenset(modalities), frozenset(sites)
+    """Return the codes of modalities and body sites of a study that has series; no codes of any other resource."""
+    series = parts(resource, "series") if text(resource, "resourceType") == "ImagingStudy" else []
+    sites = {text(part(one_series, "bodySite"), "code") for one_series in series}
+    modalities = {text(coding, "code") for coding in parts(resource, "modality")} if series else set()
+    return frozenset(modalities - {""}), frozenset(sites - {""})
 
 
-def _codings(concept: Any) -> list[Mapping[str, Any]]:
-    return [coding for coding in (concept or {}).get("coding") or () if isinstance(coding, dict)]
+def _codings(of: Element, name: str) -> list[Element]:
+    return parts(part(of, name), "coding")
 
 
-def _text(concept: Any) -> str:
-    if not isinstance(concept, dict):
-        return ""
-    codings = _codings(concept)
-    shown = next((coding["display"] for coding in codings if coding.get("display")), "")
-    return str(concept.get("text") or shown or next((coding["code"] for coding in codings if coding.get("code")), ""))
+def _text(of: Element, name: str) -> str:
+    return _words_of(part(of, name))
+
+
+def _words_of(concept: Element) -> str:
+    """Return the text of a concept, else its first display, else its first code."""
+    codings = parts(concept, "coding")
+    written = (*(text(coding, "display") for coding in codings), *(text(coding, "code") for coding in codings))
+    return text(concept, "text") or next(filter(None, written), "")
 
 
 def _uid(resource: Resource) -> str:
-    for identifier in resource.get("identifier") or ():
-        if identifier.get("system") == _UID_SYSTEM and identifier.get("value"):
-            return str(identifier["value"]).removeprefix("urn:oid:")
+    for identifier in parts(resource, "identifier"):
+        if text(identifier, "system") == _UID_SYSTEM and text(identifier, "value"):
+            return text(identifier, "value").removeprefix("urn:oid:")
     return ""
 
 
-def _day(written: Any) -> str:
+def _day(written: str) -> str:
     """Return a date as written, without its time."""
-    day = _DAY.match(str(written or ""))
+    day = _DAY.match(written)
     return day.group() if day else ""

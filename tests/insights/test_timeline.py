@@ -8,18 +8,23 @@ import shlex
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from insights.errors import CollectError
+from insights.fetch.asked import is_asked_for
 from insights.fetch.service import connected
 from insights.timeline.entries import LANES, entries, entry
 from insights.timeline.gather import PAGES, Gathered, gather
 from insights.timeline.page import Shown, growth, html, policy, rows_csv
 from sync.cli import app
+from tests.property import examples
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<script>alert('x')</script>"
@@ -210,6 +215,36 @@ def test_a_bare_resource_of_any_kind_is_an_entry_without_a_date(kind):
     shown = Shown(Gathered(("p",), {}, (), {}), (bare,))
     assert "no date" in html(shown)
     assert rows_csv(shown).count("\n") == 2
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["coding", "code", "start"]), inner),
+    max_leaves=4,
+)
+
+
+def places(value, path=()):
+    """Every place in a resource, from its elements down."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from places(child, (*path, key))
+
+
+@settings(max_examples=examples(1000))
+@given(st.sampled_from([resource for resource in RESOURCES if resource["resourceType"] in LANES]), st.data())
+def test_an_element_of_another_type_costs_that_element_and_no_more(resource, data):
+    changed = json.loads(json.dumps(resource))
+    *above, last = data.draw(st.sampled_from(list(places(resource))))
+    holder = changed
+    for key in above:
+        holder = holder[key]
+    holder[last] = data.draw(anything)
+    is_asked_for(changed, "patient", {"Patient/tl-me"})
+    other = next(shown for one in RESOURCES if one is not resource and (shown := entry(one)) is not None)
+    others = [one for one in RESOURCES if one is not resource]
+    assert other in {replace(shown, prior=False) for shown in entries([changed, *others])}
 
 
 def test_growth_needs_two_measurements_of_one_lesion_in_one_unit():
