@@ -121,7 +121,7 @@ async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bo
 def _selection(kind: str | None, subject: str, code: str, *, everything: bool) -> Selection:
     """Return the selection, given in exactly one way, so that no mistake selects all."""
     if [kind is not None, bool(code), everything].count(True) != 1 or (kind is None) != (not subject):
-        _refuse("name the dead letters: KIND SUBJECT, or --code, or --all")
+        _refuse("name the dead letters in exactly one way: KIND SUBJECT, --code or --all")
     return Selection(kind=SubjectKind(kind) if kind else None, subject=subject, code=code or None)
 
 
