@@ -91,6 +91,8 @@ def timeline(
         _write(file, page.html(shown))
         webbrowser.open(file.as_uri())
         console().print(f"opened {file}; delete it when you are done")
+    if study and all(entry.study != study for entry in shown.entries):
+        console().print(f"no prior is marked: {study} is no study of this patient")
     for lane, why in gathered.missing.items():
         console().print(f"missing  {lane}: {why}")
     if gathered.missing:

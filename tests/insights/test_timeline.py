@@ -116,6 +116,14 @@ def test_what_is_new_is_marked(fhir):
     )
 
 
+def test_a_study_that_is_not_the_patient_s_is_said_and_marks_nothing(fhir):
+    result = run(fhir, "tl-me", "--json", "--study", "1.2.3.4.5")
+    assert result.exit_code == 0
+    assert "1.2.3.4.5 is no study of this patient" in result.stderr
+    assert not any(row["prior"] for row in json.loads(result.stdout)["entries"])
+    assert "no study" not in run(fhir, "tl-me", "--json", "--study", "1.2.3.2").stderr
+
+
 @pytest.mark.parametrize("patient", ["nowhere", "a/b", "x?y=z"])
 def test_a_patient_that_is_not_there_is_an_error_and_no_empty_page(fhir, patient, tmp_path):
     result = run(fhir, patient, "--html", str(tmp_path / "page.html"))
