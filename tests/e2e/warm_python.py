@@ -86,6 +86,9 @@ def _answer(asking: socket.socket) -> None:
     arguments, environment, folder = json.loads(asked)
     for number, file in enumerate(files):
         os.dup2(file, number)
+    # The streams of this process are of other files: one knows whether its file can be sought, and how it is buffered.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 -- as the interpreter does
+    sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
