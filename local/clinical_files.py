@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from insights.collect.manifest import Manifest, write_manifest
+from insights.manifest import Manifest, write_manifest
 from local.clinical_cases import Resource
 from local.clinical_imaging import imaging
 from local.clinical_world import AS_OF, Person, in_order, models, people, truth

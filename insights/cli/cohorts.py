@@ -193,8 +193,8 @@ def dummy(
     from insights.cohort.examples import dummy as dummy_patients  # noqa: PLC0415 -- loaded when the command runs
     from insights.cohort.examples import write_ndjson  # noqa: PLC0415
     from insights.cohort.run import prepare  # noqa: PLC0415
-    from insights.collect.manifest import Manifest, write_manifest  # noqa: PLC0415
     from insights.errors import CohortError  # noqa: PLC0415
+    from insights.manifest import Manifest, write_manifest  # noqa: PLC0415
 
     prepared = prepare(file)
     if out.exists():

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from insights.collect.manifest import MANIFEST, ListedFile, Manifest, read_manifest
 from insights.errors import CollectError, DataError
+from insights.manifest import MANIFEST, ListedFile, Manifest, read_manifest
 
 _TYPED = re.compile(r"^([A-Z][A-Za-z]+)(?:[.\-_ ].*)?\.ndjson(?:\.gz)?$")
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import httpx
 
-from insights.collect.manifest import ListedFile, Manifest, read_manifest
 from insights.errors import CollectError
 from insights.fetch.progress import Progress
 from insights.fetch.service import FHIR_JSON, FHIR_NDJSON, FhirService
+from insights.manifest import ListedFile, Manifest, read_manifest
 from sync.adapters.retry_after import retry_after
 
 _PAUSE = 5.0
