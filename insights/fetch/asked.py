@@ -33,12 +33,12 @@ def is_asked_for(resource: Mapping[str, Any], parameter: str, values: Collection
 
 
 def _named(resource: Mapping[str, Any], parameter: str) -> Iterator[str]:
-    stated = [part(link, "other") for link in parts(resource, "link")] if parameter == "link" else []
-    if parameter != "link":
-        stated.append(part(resource, "subject"))
-    if parameter == "patient":
-        stated.append(part(resource, "patient"))
-    for reference in stated:
+    if parameter == "link":
+        references = [part(link, "other") for link in parts(resource, "link")]
+    else:
+        names = ("subject", "patient") if parameter == "patient" else ("subject",)
+        references = [part(resource, name) for name in names]
+    for reference in references:
         match = _REFERENCE.search(text(reference, "reference"))
         if match:
             yield match[1]
