@@ -116,6 +116,20 @@ async def pages(service: FhirService, first: str, kind: str, *, by: str = "") ->
         yield resources
 
 
+async def search(service: FhirService, kind: str, query: str) -> list[dict[str, Any]]:
+    """
+    Return the results of all pages of a search. A service may ignore parameters: callers must check the results.
+
+    Raises
+    ------
+    CollectError, Unavailable
+        As for `pages`.
+    """
+    parameter = query.partition("=")[0]
+    link = f"/{kind}?{query}&_count={PAGE}"
+    return [resource async for page in pages(service, link, kind, by=parameter) for resource in page]
+
+
 def _passed_on(passed: Passed, link: str | None, kind: str) -> Passed:
     """Return the links passed so far with the next; refuse pages that lead in a circle."""
     try:

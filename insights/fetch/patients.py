@@ -85,20 +85,6 @@ async def fetch_patients(
     return _written(by_type, folder, time), frozenset(people)
 
 
-async def search(service: FhirService, kind: str, query: str) -> list[Resource]:
-    """
-    Return the results of all pages of a search. A service may ignore parameters: callers must check the results.
-
-    Raises
-    ------
-    CollectError, Unavailable
-        As for `fetch_patients`.
-    """
-    parameter = query.partition("=")[0]
-    link = f"/{kind}?{query}&_count={PAGE}"
-    return [resource async for page in pages(service, link, kind, by=parameter) for resource in page]
-
-
 async def search_by(
     service: FhirService, kind: str, parameter: str, values: Iterable[str], more: str = ""
 ) -> dict[str, Resource]:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from insights.fetch.patients import search
+from insights.fetch.paging import search
 from insights.fetch.service import FhirService
 from insights.inbox.items import ITEM, MARK, SYSTEM, WITHDRAWN, addressee_key, recipient_of, rule_of
 from insights.inbox.reading import Entry, entries_of

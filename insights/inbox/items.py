@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from insights.outcomes.addressed import Addressed, Addressee
-from insights.outcomes.matching import Matched, Pair, agreement
-from insights.outcomes.writing import said_of
+from insights.outcomes.addressees import Addressed, Addressee
+from insights.outcomes.matching import Matched, Pair, agreement, said_of
 from sync.model import digest
 from sync.model.result_events import FeedbackFound, ModelOutcome, ResultEvent
 

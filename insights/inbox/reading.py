@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from insights.fetch.patients import search
+from insights.fetch.paging import search
 from insights.fetch.service import FhirService
 from insights.inbox.items import ITEM, MARK, READER_TAG, WITHDRAWN, code_of, recipient_of, rule_of, search_tag, state_of
-from insights.outcomes.addressed import Addressee
+from insights.outcomes.addressees import Addressee
 from sync.adapters.http.fhir.answers import carries, escape_token
 
 Resource = dict[str, Any]

@@ -39,7 +39,8 @@ from insights.inbox.items import (
     state_of,
     withdrawn,
 )
-from insights.outcomes.addressed import TABLES, Addressed, addressed
+from insights.outcomes.addressed import TABLES, addressed
+from insights.outcomes.addressees import Addressed
 from insights.outcomes.rule import Prepared
 from insights.views import Catalogue
 from sync.model import digest

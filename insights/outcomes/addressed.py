@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import duckdb
 
 from insights.collect.store import Reading
+from insights.outcomes.addressees import Addressed, Addressee
 from insights.outcomes.findings import known_models, match_model, read_reads
-from insights.outcomes.matching import Matched, match
+from insights.outcomes.matching import match
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared
 from insights.outcomes.truths import read_outcomes, read_truths
@@ -22,35 +22,6 @@ TABLES = frozenset({
     "specimen",
 })  # fmt: skip
 """The tables that `addressed` reads for any rule: a watch builds only these."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Addressee:
-    """
-    A reader or a model, as its reports or Observations name it.
-
-    Attributes
-    ----------
-    reference
-        ``Practitioner/ID`` or ``Device/ID``; empty for a reader named only by an identifier.
-    system, value
-        Of that identifier.
-    model
-        ``NAME VERSION``; empty for a reader.
-    """
-
-    reference: str = ""
-    system: str = ""
-    value: str = ""
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """A finding with its outcomes, for one addressee; a report signed by two readers gives two."""
-
-    to: Addressee
-    matched: Matched
 
 
 def addressed(reading: Reading, prepared: Prepared) -> tuple[Addressed, ...]:

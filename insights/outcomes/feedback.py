@@ -11,12 +11,12 @@ from typing import Any
 from insights.collect.store import Store
 from insights.errors import OutcomeError
 from insights.outcomes.findings import read_reads
-from insights.outcomes.matching import Matched, agreement, match
+from insights.outcomes.matching import Matched, agreement, match, said_of
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import prepare
 from insights.outcomes.systems import check_systems
 from insights.outcomes.truths import read_truths
-from insights.outcomes.writing import Results, audit, case, said_of, write_results
+from insights.outcomes.writing import Results, audit, case, write_results
 from insights.views import Catalogue
 
 

@@ -231,3 +231,8 @@ def _flags(one: Place, other: Place) -> tuple[str, ...] | None:
 
 def _opposite(one: Side | None, other: Side | None) -> bool:
     return {one, other} == {"left", "right"}
+
+
+def said_of(value: bool | None) -> str:  # noqa: FBT001 -- the value to write
+    """Return yes, no, or nothing."""
+    return "" if value is None else "yes" if value else "no"

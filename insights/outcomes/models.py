@@ -17,14 +17,14 @@ from insights.errors import OutcomeError, Withheld
 from insights.outcomes.cells import cells_of, measures, size_measures
 from insights.outcomes.charting import measure_report, monthly_svg
 from insights.outcomes.findings import match_model, model_devices
-from insights.outcomes.matching import Matched
+from insights.outcomes.matching import Matched, said_of
 from insights.outcomes.people import choose_people
 from insights.outcomes.rule import Prepared, prepare
 from insights.outcomes.strata import Patient, divided, keys, read_patients, told
 from insights.outcomes.systems import check_systems
 from insights.outcomes.telling import model_text
 from insights.outcomes.truths import read_outcomes
-from insights.outcomes.writing import Results, audit, said_of, write_results
+from insights.outcomes.writing import Results, audit, write_results
 from insights.views import Catalogue
 
 

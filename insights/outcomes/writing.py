@@ -11,7 +11,7 @@ from typing import Any
 
 from insights.cohort.results import MANIFEST, ResultFolder, hashes, write_json
 from insights.data_folder import note
-from insights.outcomes.matching import Matched, Pair
+from insights.outcomes.matching import Matched, Pair, said_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,6 @@ def _write_ndjson(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def audit(data: Path, noted: Mapping[str, Any], out: Path) -> None:
     """Record in the audit file who wrote rows, when and how many."""
     note(data, {**noted, "out": str(out)})
-
-
-def said_of(value: bool | None) -> str:  # noqa: FBT001 -- the value to write
-    """Return yes, no, or nothing."""
-    return "" if value is None else "yes" if value else "no"
 
 
 def case(matched: Matched) -> dict[str, str]:

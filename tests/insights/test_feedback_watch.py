@@ -274,7 +274,7 @@ async def test_a_week_that_ended_is_digested_once_a_reader(world, monkeypatch):
 
 
 def _one(world):
-    from insights.outcomes.addressed import Addressed, Addressee
+    from insights.outcomes.addressees import Addressed, Addressee
     from insights.outcomes.matching import Days, Finding, Matched, Pair, Place, Truth
 
     day = Days(BEGIN.date(), BEGIN.date())
