@@ -24,6 +24,7 @@ def repairs(running: Running) -> Sequence[Job]:
     from sync.delivery import handlers, lost_messages
     from sync.delivery.undelivered_events import recover_if_any
     from sync.monitoring import history
+    from sync.protocol.attempts import forget_buried
     from sync.verify.reconcile import reconcile
     from sync.walks import tending
 
@@ -39,7 +40,7 @@ def repairs(running: Running) -> Sequence[Job]:
         _job("tend_walks", 30, walks=partial(tending.tend_walks, running.kinds, s, seconds=tending.TENDING)),
         _job("reconcile", 60, slice=partial(reconcile, s, running.listing)),
         _job("recover_undelivered_events", 300, undelivered_events=partial(recover_if_any, running.lost, sources, s)),
-        _job("compact_metrics", 300, metrics=partial(history.compact_metrics, s)),
+        _job("compact_metrics", 300, metrics=partial(history.compact_metrics, s), attempts=partial(forget_buried, s)),
     )
 
 

@@ -29,6 +29,7 @@ from sync.model.batches import batched
 from sync.model.circles import Passed, queried_on
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Audited, Deliver, MarkDirty, Operate, Reject
+from sync.protocol.attempts import CRASH_CODE, AttemptsRow, forget_count
 from sync.protocol.dead_letters import dead_letter_message
 
 AT_ONCE = 16
@@ -169,7 +170,10 @@ async def retry_one(letter: DeadLetter, sources: Sources, s: Deliver) -> Outcome
     if letter.kind is SubjectKind.OBJECT:
         return await _retry_object(letter, s)
     if letter.kind is SubjectKind.STUDY:
-        return await _retry_study(await study_of(letter, s), s)
+        study = await study_of(letter, s)
+        if study is not None:
+            await _count_afresh(letter, AttemptsRow.of_study(study), s)
+        return await _retry_study(study, s)
     return await _retry_message(stored, sources, s)
 
 
@@ -177,8 +181,15 @@ async def _retry_object(letter: DeadLetter, s: Deliver) -> Outcome:
     stored = await locator_of(letter.subject, s)
     if stored is None:
         return Outcome.NOT_KEPT
+    await _count_afresh(letter, AttemptsRow.of_object(stored.object), s)
     await s.object_queue.send(object_message(stored.object))
     return Outcome.ASKED
+
+
+async def _count_afresh(letter: DeadLetter, where: AttemptsRow, s: Deliver) -> None:
+    """Before the message is sent: a row that is still kept would bury it at its second delivery, whatever the cause."""
+    if letter.code == CRASH_CODE:
+        await forget_count(where, s)
 
 
 async def _retry_study(study: StudyRef | None, s: MarkDirty) -> Outcome:
@@ -210,6 +221,7 @@ async def _retry_message(stored: Stored[DeadLetter], sources: Sources, s: Delive
     outcomes = _read(letter, sources)
     for outcome in outcomes:
         if isinstance(outcome, Change):
+            await _count_afresh(letter, AttemptsRow.of_object(outcome.object), s)
             await s.object_queue.send(hint_message(outcome))
         elif isinstance(outcome, StudyRef):
             await _retry_study(outcome, s)

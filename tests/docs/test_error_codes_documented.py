@@ -13,7 +13,7 @@ from sync import errors
 from sync.model import DriftKind
 
 ROOT = Path(__file__).parents[2]
-CODE = re.compile(r"""(?:\bcode\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a-z_]+)\"""")
+CODE = re.compile(r"""(?:(?:\bcode|_CODE)\s*[:=]\s*(?:str\s*=\s*)?|_poison\()"([a-z_]+\.[a-z_]+)\"""")
 AREAS = {
     "access",
     "alert",

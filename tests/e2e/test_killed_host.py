@@ -59,7 +59,7 @@ def test_a_host_killed_twice_during_an_upload_loses_nothing_and_doubles_nothing(
 
 
 def test_an_object_that_ends_its_worker_takes_no_other_with_it(own_world):
-    """Its worker dies three times with it, at the third the host too; then it has a dead letter, and it alone."""
+    """Its worker dies three times with it, at the third the host too; then it alone has a dead letter; twice."""
     world, before = own_world, Before.of(own_world)
     study = uid("ends", "study")
     files = {
@@ -75,12 +75,31 @@ def test_an_object_that_ends_its_worker_takes_no_other_with_it(own_world):
     until(lambda: world.alive_letters().get(subject), "the object has a dead letter", 120)
     world.settle(240)
     assert world.letters()[subject][0] == "poison.crash"
-    assert sum("the worker exited" in line for line in list(world.printed)) >= 3
+    assert _exits(world) >= 3
     assert any("the host ends: its worker exited" in line for line in list(world.printed))
+    _retry_in_vain(world, subject)
     known = Before(before.studies, before.letters | {subject})
     Arrived(world, known, files).check()
     world.delete(guilty)
     until(lambda: subject not in world.letters(), "the dead letter is cleared")
+
+
+def _retry_in_vain(world: World, subject: str) -> None:
+    """An operator retries the object, which still ends its worker: no copy of its message ends more of them."""
+    before = _exits(world)
+    world.api.post("dead-letters/retry", json={"kind": "object", "subject": subject}).raise_for_status()
+
+    def is_buried_again() -> bool:
+        code, letter = world.alive_letters().get(subject, ("", {}))
+        return (code, letter.get("attempts")) == ("poison.crash", 2)
+
+    until(is_buried_again, "the object has its dead letter again", 120)
+    world.settle(240)
+    assert _exits(world) - before <= 4
+
+
+def _exits(world: World) -> int:
+    return sum("worker_process the worker exited" in line for line in list(world.printed))
 
 
 def test_what_holds_the_event_loop_is_named_and_everything_goes_on(own_world):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync.errors import StoreUnavailable, SyncError
-from sync.events import study_message
+from sync.events import lost_message, object_message, study_message
+from sync.model import Action, Change
 from sync.ports import Services
 from sync.ports.caches import Caches
 from tests.simulation.delivery.scenes import Killed, Modules, differ
@@ -79,6 +80,10 @@ class Host:
     w: MemoryWorld
     m: Modules
     guilty: Guilty
+    poison_guilty: Callable[[], Guilty] = lambda: harmless
+    """For the process that takes the poison messages of a round."""
+    sweeps: bool = False
+    """Whether what a dead process had in hand is sent again after each round."""
     messages: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Message id -> queue, text, deliveries."""
     poison: list[tuple[str, str]] = field(default_factory=list)
@@ -108,6 +113,8 @@ class Host:
                 self.messages[number] = (queue, text, count + 1)
         await self._poison()
         self.w.clock.advance(30)
+        if self.sweeps:
+            await self.m["deletions"].enqueue_lost_deletions(self.w.services)
         for text in self.w.store.object_queue.take():
             self.send("objects", text)
         for study in self.w.store.study_queue.take():
@@ -124,10 +131,14 @@ class Host:
     async def _poison(self) -> None:
         poison, self.poison = self.poison, []
         for queue, text in poison:
-            if queue == "objects":
-                await self.m["isolation"].deliver_poison_object(text, SOURCES, self.w.services)
-            else:
-                await self.m["isolation"].deliver_poison_study(text, self.w.services)
+            worker = Worker(self.w, self.poison_guilty())
+            try:
+                if queue == "objects":
+                    await self.m["isolation"].deliver_poison_object(text, SOURCES, worker.services)
+                else:
+                    await self.m["isolation"].deliver_poison_study(text, worker.services)
+            except Killed:
+                self.poison.append((queue, text))
 
     async def settle(self, rounds: int = 40) -> None:
         for _ in range(rounds):
@@ -137,6 +148,14 @@ class Host:
 def reads(*names: str) -> Guilty:
     """Let the read of these objects end the process."""
     return lambda call, args: call == "objects.read" and args[0].name in names
+
+
+async def rows_left(host: Host) -> list[str]:
+    """Return the names of the rows that are there an hour later, when those of dead-lettered messages are deleted."""
+    w = host.w
+    w.clock.advance(3600)
+    await host.m["attempts"].forget_buried(w.services)
+    return attempts(w)
 
 
 def attempts(w: MemoryWorld) -> list[str]:
@@ -157,7 +176,7 @@ async def one_object_ends_the_process(m: Modules) -> list[str]:
         instances=(study.get("numberOfInstances"), 18),
         letters=(sorted(w.dead_letters()), [("object", "poison.crash")] * 2),
         crashes=(host.crashes <= 6, True),
-        left=((len(host.messages), attempts(w)), (0, [])),
+        left=((len(host.messages), await rows_left(host)), (0, [])),
     )
 
 
@@ -178,6 +197,7 @@ async def one_study_ends_the_process(m: Modules) -> list[str]:
     return differ(
         instances=((w.imaging_study() or {}).get("numberOfInstances"), 1),
         letters=(w.dead_letters(), [("study", "poison.crash")]),
+        crashes=(host.crashes <= 4, True),
         outstanding=(len(list(w.store.dirty.table.values())), 0),
     )
 
@@ -206,7 +226,7 @@ async def others_end_the_process(m: Modules) -> list[str]:
     return differ(
         instances=((w.imaging_study() or {}).get("numberOfInstances"), 4),
         letters=(w.dead_letters(), [("object", "poison.crash")] * MOST_DELIVERIES),
-        rows=(attempts(w), []),
+        rows=(await rows_left(host), []),
         returned=(returned >= 4, True),
     )
 
@@ -287,6 +307,67 @@ async def storage_refuses_in_between(m: Modules) -> list[str]:
     return differ(letters=(w.dead_letters(), []), instances=((w.imaging_study() or {}).get("numberOfInstances"), 1))
 
 
+async def retried_and_ends_again(m: Modules) -> list[str]:
+    """An operator retries an object that ends its process: each death leaves a copy, and none ends another process."""
+    w = MemoryWorld()
+    host = Host(w, m, reads("bad"), sweeps=True)
+    w.put("bad")
+    host.send("objects", object_message(w.ref("bad")))
+    await host.settle(60)
+    host.send("objects", object_message(w.ref("bad")))
+    await host.settle(60)
+    return differ(
+        crashes=(host.crashes <= 6, True),
+        sent=(host.sent <= 10, True),
+        letters=(w.dead_letters(), [("object", "poison.crash")]),
+        left=(len(host.messages), 0),
+    )
+
+
+async def copy_of_a_corrected_object(m: Modules) -> list[str]:
+    """An object that ended its process is replaced by a good one before the last copy of its messages comes."""
+    w = MemoryWorld()
+    host = Host(w, m, reads("bad"))
+    host.send("objects", events(w.put("bad")))
+    await host.settle(10)
+    host.guilty = harmless
+    host.send("objects", events(w.put("bad")))
+    await host.settle(4)
+    host.send("objects", lost_message(Change(object=w.ref("bad"), action=Action.CREATED)))
+    await host.settle(4)
+    return differ(
+        instances=((w.imaging_study() or {}).get("numberOfInstances"), 1),
+        letters=(w.dead_letters(), []),
+        rows=(attempts(w), []),
+    )
+
+
+async def poison_delivery_dies(m: Modules) -> list[str]:
+    """Others end each process that has sent a poison message again: it is sent again three times, and no more."""
+    w = MemoryWorld()
+    host = Host(w, m, lambda call, args: call == "locators.insert")
+    host.send("objects", events(w.put("a")))
+    await host.round()
+    dying = after_writes(2)
+    sends: list[str] = []
+
+    def dies_after_sending() -> Guilty:
+        sent = itertools.count()
+
+        def guilty(call: str, args: tuple[Any, ...]) -> bool:
+            if call == "object_queue.send":
+                sends.append(call)
+            return (call == "object_queue.send" and next(sent) > 0) or (bool(sends) and call == "cursors.write")
+
+        return guilty
+
+    host.poison_guilty = dies_after_sending
+    for _ in range(MOST_DELIVERIES * 3):
+        host.guilty = dying()
+        await host.round()
+    return differ(sends=(len(sends) <= 3, True))
+
+
 async def two_messages_of_one_object(m: Modules) -> list[str]:
     """Several messages of one object are handled at once by processes that live: no death is counted."""
     w = MemoryWorld()
@@ -323,5 +404,8 @@ SCENES: tuple[Callable[[Modules], Awaitable[list[str]]], ...] = (
     ended_for_ever_by_others,
     fails_for_good,
     storage_refuses_in_between,
+    retried_and_ends_again,
+    copy_of_a_corrected_object,
+    poison_delivery_dies,
     two_messages_of_one_object,
 )

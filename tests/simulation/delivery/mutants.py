@@ -30,7 +30,7 @@ SCENES = (
 )
 
 _EVENTS, _HANDLERS, _LOST = "delivery.undelivered_events", "delivery.handlers", "delivery.lost_messages"
-_DELETIONS, _ISOLATION = "delivery.deletions", "delivery.isolation"
+_DELETIONS, _ISOLATION, _ATTEMPTS = "delivery.deletions", "delivery.isolation", "protocol.attempts"
 _BACKOFF, _BUDGETS, _FOLDERS, _TIMERS, _WATCHDOG = (
     "delivery.backoff",
     "telemetry.budgets",
@@ -378,9 +378,9 @@ MUTANTS = [
     ),
     without(
         "an attempt is noted before it begins",
-        _ISOLATION,
+        _ATTEMPTS,
         crashes.one_object_ends_the_process,
-        "        await s.cursors.write(_cursor(name, row, s), stored.etag if stored is not None else None)\n"
+        "        await s.cursors.write(_cursor(where.name, row, s), stored.etag if stored is not None else None)\n"
         "        return row\n",
         "        return row\n",
     ),
@@ -400,10 +400,10 @@ MUTANTS = [
     ),
     without(
         "a poison message that never failed itself is sent again",
-        _ISOLATION,
+        _ATTEMPTS,
         crashes.others_end_the_process,
-        "    return row if stored is not None and row.failures == 0 and row.returns < RETURNS else None\n",
-        "    return None\n",
+        "        if stored is None or row.failures or row.returns >= RETURNS:\n",
+        "        if True:\n",
     ),
     without(
         "objects of a killed host do not wait for its lease",
@@ -423,15 +423,16 @@ MUTANTS = [
         "what waits for its turn is on record",
         _ISOLATION,
         crashes.others_end_the_process,
-        "    row = await _begin(name, s, message_id=message_id, in_turn=False)\n",
+        "    row = await begin_attempt(where, s, message_id=message_id, in_turn=False)\n",
         "    row = Attempts()\n",
+        ("    AttemptsRow,\n    begin_attempt,\n", "    Attempts,\n    AttemptsRow,\n    begin_attempt,\n"),
     ),
     without(
         "no death is put down to what waits for its turn",
         _ISOLATION,
         crashes.others_end_the_process,
-        "    row = await _begin(name, s, message_id=message_id, in_turn=False)\n",
-        "    row = await _begin(name, s, message_id=message_id, in_turn=True)\n",
+        "    row = await begin_attempt(where, s, message_id=message_id, in_turn=False)\n",
+        "    row = await begin_attempt(where, s, message_id=message_id, in_turn=True)\n",
     ),
     without(
         "what a process died with lets others go first",
@@ -444,29 +445,56 @@ MUTANTS = [
         "a failure is noted",
         _ISOLATION,
         crashes.fails_for_good,
-        "            await _end(name, s, message_id=message_id, failures=1)\n",
-        "            await _end(name, s, message_id=message_id)\n",
+        "            await end_attempt(where, s, message_id=message_id, failures=1)\n",
+        "            await end_attempt(where, s, message_id=message_id)\n",
     ),
     without(
         "an attempt that ended is no death",
         _ISOLATION,
         crashes.storage_refuses_in_between,
-        "            await _end(name, s, message_id=message_id)  # an",
+        "            await end_attempt(where, s, message_id=message_id)  # an",
         "            pass  # an",
     ),
     without(
         "another message's attempt may be under way",
-        _ISOLATION,
+        _ATTEMPTS,
         crashes.two_messages_of_one_object,
         "if message == message_id or _is_over(at, now, s)",
         "if True",
     ),
     without(
         "a message that is sent again is counted",
-        _ISOLATION,
+        _ATTEMPTS,
         crashes.ended_for_ever_by_others,
         "begun={}, deaths=deaths, returns=row.returns + 1)\n",
         "begun={}, deaths=deaths)\n",
+    ),
+    without(
+        "a message that is sent again is counted before it is sent",
+        _ISOLATION,
+        crashes.poison_delivery_dies,
+        "    row = await count_return(where, s)\n    if row is None:\n"
+        "        await within_budget(handlers.handle_poison_object(",
+        "    row = Attempts()\n    if row is None:\n        await within_budget(handlers.handle_poison_object(",
+        (
+            "            await s.object_queue.send(lost_message(change))\n",
+            "            await s.object_queue.send(lost_message(change))\n    await count_return(where, s)\n",
+        ),
+        ("    AttemptsRow,\n    begin_attempt,\n", "    Attempts,\n    AttemptsRow,\n    begin_attempt,\n"),
+    ),
+    without(
+        "the count of deaths outlives the dead letter",
+        _ISOLATION,
+        crashes.retried_and_ends_again,
+        "            await keep_count(where, s)\n",
+        "            await forget_count(where, s)\n",
+    ),
+    without(
+        "a copy is handled once its object has got through",
+        _ATTEMPTS,
+        crashes.copy_of_a_corrected_object,
+        " or not await _has_letter(where, s) else row\n",
+        " else row\n",
     ),
     without(
         "a delivery has a budget",

@@ -12,6 +12,7 @@ from tests.simulation.mutants import without_rule
 
 CHAIN = (
     "sync.telemetry.budgets",
+    "sync.protocol.attempts",
     "sync.delivery.watchdog",
     "sync.delivery.folders",
     "sync.delivery.deletions",

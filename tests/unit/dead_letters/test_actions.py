@@ -18,6 +18,7 @@ from sync.events import Sources, study_message
 from sync.model import DeadLetter, SubjectKind
 from sync.monitoring.counts import read_count
 from sync.ports import Counted
+from sync.protocol.attempts import CRASH_CODE, AttemptsRow, keep_count
 from sync.protocol.dead_letters import dead_letter_study
 from sync.testing.clock import ManualClock
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, event, events
@@ -87,6 +88,17 @@ async def test_an_object_whose_message_was_poison_heals_by_a_retry(w):
     await run(w)
     assert w.dead_letters() == []
     assert w.imaging_study() is not None
+
+
+async def test_a_retry_counts_the_deaths_of_an_object_and_a_study_afresh(w):
+    counts = AttemptsRow.of_object(w.put("a").object), AttemptsRow.of_study(STUDY)
+    for row in counts:
+        await keep_count(row, w.services)
+    await handle_poison_object(events(w.put("a")), SOURCES, w.services, code=CRASH_CODE)
+    await handle_poison_study(study_message(STUDY), w.services, code=CRASH_CODE)
+    assert [await w.store.cursors.read(row.name) is None for row in counts] == [False, False]
+    await retry(EVERYTHING, SOURCES, w.services)
+    assert [await w.store.cursors.read(row.name) is None for row in counts] == [True, True]
 
 
 async def test_a_poisoned_study_heals_by_a_retry(w):

@@ -9,9 +9,6 @@ import pytest
 
 from sync.delivery import isolation
 from sync.delivery.isolation import (
-    ATTEMPTS,
-    PREFIX,
-    Attempts,
     deliver_object_message,
     deliver_poison_object,
     deliver_poison_study,
@@ -20,6 +17,17 @@ from sync.delivery.isolation import (
 from sync.errors import StoreUnavailable, SyncError
 from sync.events import is_lost_message, lost_message, parse_object_message, study_message
 from sync.model import Action, Change, Cursor, Stored
+from sync.protocol.attempts import (
+    ATTEMPTS,
+    DEATHS,
+    KEPT,
+    PREFIX,
+    RETURNS,
+    Attempts,
+    AttemptsRow,
+    begin_attempt,
+    forget_buried,
+)
 from tests.deliveries import raising
 from tests.worlds import SOURCES, STUDY, count, events
 
@@ -81,11 +89,53 @@ async def test_a_poison_message_without_a_row_has_a_dead_letter_at_once(w):
 
 async def test_a_study_whose_deliveries_were_lost_is_sent_again_and_trusts_nothing(w):
     text = study_message(STUDY)
-    await isolation._begin(isolation._study_name(text), w.services, message_id="1", in_turn=False)
+    await begin_attempt(AttemptsRow.of_study_message(text), w.services, message_id="1", in_turn=False)
     await deliver_poison_study(text, w.services)
     assert w.dead_letters() == []
     (message,) = w.store.study_queue.messages
     assert (message.study, message.redelivered) == (STUDY, True)
+
+
+async def bury(w, where):
+    for number in range(DEATHS):
+        await begin_attempt(where, w.services, message_id=str(number), in_turn=True)
+        await begin_attempt(where, w.services, message_id=str(number), in_turn=False)
+
+
+async def test_a_poison_message_that_ended_its_process_has_that_dead_letter_and_is_not_sent(w):
+    await bury(w, AttemptsRow.of_object(w.put("a").object))
+    await bury(w, AttemptsRow.of_study(STUDY))
+    for _ in range(RETURNS + 1):
+        await deliver_poison_object(events(w.put("a")), SOURCES, w.services)
+        await deliver_poison_study(study_message(STUDY), w.services)
+    assert sorted(w.dead_letters()) == [("object", "poison.crash"), ("study", "poison.crash")]
+    assert (w.store.object_queue.messages, w.store.study_queue.messages) == ([], [])
+
+
+async def test_a_copy_of_a_buried_message_is_not_handled_for_an_hour(w):
+    message = events(w.put("a"))
+    await bury(w, AttemptsRow.of_objects_message(message, SOURCES))
+    reads = count(w.store.objects, "read")
+    for number in range(3):
+        await deliver(w, message, 2, str(number))
+    w.clock.advance((KEPT / 2).total_seconds())
+    await deliver(w, message, 2)
+    assert (reads, w.dead_letters()) == ([], [("object", "poison.crash")])
+    await forget_buried(w.services)
+    assert len(rows(w)) == 1
+    w.clock.advance(KEPT.total_seconds())
+    await deliver(w, message, 2)
+    assert (len(reads), w.dead_letters(), rows(w)) == (1, [], [])
+
+
+async def test_rows_of_messages_that_are_still_tried_are_not_deleted_with_the_buried(w):
+    await begin_attempt(AttemptsRow.of_study(STUDY), w.services, message_id="1", in_turn=True)
+    message = events(w.put("a"))
+    await bury(w, AttemptsRow.of_objects_message(message, SOURCES))
+    await deliver(w, message, 2)
+    w.clock.advance(KEPT.total_seconds())
+    await forget_buried(w.services)
+    assert [row.name for row in rows(w)] == [AttemptsRow.of_study(STUDY).name]
 
 
 @pytest.mark.parametrize("text", ["nonsense", "{}"])

@@ -3,7 +3,6 @@
 import pytest
 
 from sync.dead_letters import self_retry
-from sync.delivery.isolation import Attempts
 from sync.errors import UnreadableRow
 from sync.model import Cursor, Stored, dicom_cursor
 from sync.monitoring.alerts import evaluation
@@ -14,6 +13,7 @@ from sync.monitoring.status import status
 from sync.operators import pause
 from sync.ports import Counted
 from sync.protocol import removals
+from sync.protocol.attempts import Attempts
 from sync.protocol.removals import may_remove, read_ceiling
 from sync.verify.reconcile import RECONCILE_CURSOR
 from tests.worlds import SOURCES, MemoryWorld
