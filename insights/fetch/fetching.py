@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 
 from insights.collect import Input, read_folder
-from insights.elements import parts, text
 from insights.errors import CollectError
 from insights.fetch.export import export
 from insights.fetch.paging import list_ids, page_all
@@ -22,6 +21,7 @@ from insights.fetch.service import FhirService
 from insights.manifest import ListedFile, Manifest, write_manifest
 from sync.adapters.http.fhir.answers import object_of
 from sync.errors import SyncError
+from sync.model.elements import parts, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import httpx
 
-from insights.elements import part, text
 from insights.errors import CollectError
 from insights.fetch.progress import OnProgress, Progress
 from insights.fetch.service import FhirService
 from sync.adapters.http.fhir.answers import following, matches, object_of
 from sync.errors import SyncError
 from sync.model.circles import Passed, followed
+from sync.model.elements import part, text
 
 PAGE = 500
 IDS = 1000

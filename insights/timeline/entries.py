@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from insights.elements import Element, part, parts, text
+from sync.model.elements import Element, part, parts, text
 
 Resource = Mapping[str, Any]
 

@@ -23,6 +23,7 @@ from sync.adapters.http.fhir.outcomes import is_own, issues_of
 from sync.adapters.http.remote import GONE
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled
 from sync.model import FhirWrite, Resource
+from sync.model.elements import part, parts
 
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
 _ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
@@ -64,12 +65,12 @@ def resource_in(entry: Mapping[str, Any]) -> Resource | None:
     FhirUnavailable
         The entry succeeded without a resource; other statuses as in `raise_for`.
     """
-    response = part_of(entry, "response")
+    response = part(entry, "response")
     status = _status(response)
     if status in GONE:
         return None
     raise_for(status, response.get("outcome"))
-    resource = dict(part_of(entry, "resource"))
+    resource = dict(part(entry, "resource"))
     if not resource:
         raise FhirUnavailable("an entry answered without its resource", code="fhir.garbled", hint=GATEWAY)
     return resource
@@ -98,7 +99,7 @@ def _status(response: Mapping[str, Any]) -> int:
 
 def is_cancelled(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry failed only because another one of its transaction did (424)."""
-    return _status(part_of(entry, "response")) == httpx.codes.FAILED_DEPENDENCY
+    return _status(part(entry, "response")) == httpx.codes.FAILED_DEPENDENCY
 
 
 def version_of(write: FhirWrite, response: Mapping[str, Any]) -> str | None:
@@ -195,13 +196,13 @@ def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Throttled, FhirUnavailable
         The entry's failure is transient, or it has no searchset, which does not prove that nothing matches.
     """
-    response = part_of(entry, "response")
+    response = part(entry, "response")
     status = _status(response)
     try:
         raise_for(status, response.get("outcome"))
     except (FhirConflict, FhirRejected):
         return refused_searchset(status)
-    return searchset_of(part_of(entry, "resource"))
+    return searchset_of(part(entry, "resource"))
 
 
 def refused_searchset(status: int) -> Mapping[str, Any] | None:
@@ -218,9 +219,7 @@ def searchset_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:
     """Return the matches of a searchset, of whatever type."""
-    entries = bundle.get("entry")
-    listed = entries if isinstance(entries, list) else []
-    matches = [_resource_of(entry) for entry in listed if isinstance(entry, dict) and _mode(entry) == "match"]
+    matches = [_resource_of(entry) for entry in parts(bundle, "entry") if _mode(entry) == "match"]
     return [resource for resource in matches if resource]
 
 
@@ -249,7 +248,7 @@ def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
     """
     for entry in entries_of(response):
         resource = _resource_of(entry)
-        is_deletion = part_of(entry, "request").get("method") == "DELETE" or not resource.keys() - _STAMPED
+        is_deletion = part(entry, "request").get("method") == "DELETE" or not resource.keys() - _STAMPED
         if resource.get("resourceType") == resource_type and not is_deletion:
             return resource
     return None
@@ -257,7 +256,7 @@ def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
 
 def _resource_of(entry: Mapping[str, Any]) -> Resource:
     """Return an entry's resource; if it lacks its id, the id is taken from ``fullUrl``."""
-    resource = dict(part_of(entry, "resource"))
+    resource = dict(part(entry, "resource"))
     address = _ADDRESS.search(str(entry.get("fullUrl") or ""))
     if resource and not resource.get("id") and address and address[1] == resource.get("resourceType"):
         resource["id"] = address[2]
@@ -271,13 +270,9 @@ def carries(resource: Resource, system: str | None, value: str) -> bool:
     A search may find other identifiers too: microsoft/fhir-server indexes tokens as Windows-1252 with ``?`` for every
     other character, and other servers ignore case.
     """
-    stated = resource.get("identifier")
-    identifiers = (
-        [identifier for identifier in stated if isinstance(identifier, dict)] if isinstance(stated, list) else []
-    )
     return any(
         identifier.get("value") == value and system in (None, identifier.get("system", ""))
-        for identifier in identifiers
+        for identifier in parts(resource, "identifier")
     )
 
 
@@ -343,11 +338,5 @@ def _is_same_origin(one: SplitResult, other: SplitResult) -> bool:
     return origin(one) == origin(other)
 
 
-def part_of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a part of an entry; empty if the entry has none."""
-    part = entry.get(name)
-    return part if isinstance(part, dict) else {}
-
-
 def _mode(entry: Mapping[str, Any]) -> str:
-    return str(part_of(entry, "search").get("mode") or "match")
+    return str(part(entry, "search").get("mode") or "match")

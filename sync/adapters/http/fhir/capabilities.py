@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync.errors import FhirUnavailable
+from sync.model.elements import part, parts
 
 SEARCHED: Mapping[str, tuple[str, ...]] = {"ImagingStudy": ("identifier", "subject"), "Patient": ("identifier",)}
 """Resource types that the sync searches, with the search parameters."""
@@ -50,9 +51,9 @@ def capabilities_in(statement: Mapping[str, Any]) -> Capabilities:
     version = _short(statement.get("fhirVersion"))
     if not version.startswith("4.0"):
         raise FhirUnavailable(f"FHIR version {version or 'unknown'}", code="fhir.version", hint=_VERSION)
-    software = _part(statement, "software")
+    software = part(statement, "software")
     named = f"{_short(software.get('name'))} {_short(software.get('version'))}".strip()
-    server = next((part for part in _parts(statement, "rest") if part.get("mode") == "server"), {})
+    server = next((rest for rest in parts(statement, "rest") if rest.get("mode") == "server"), {})
     return Capabilities(software=named, fhir_version=version, lacks=tuple(_lacking(server)))
 
 
@@ -60,7 +61,7 @@ def _lacking(server: Mapping[str, Any]) -> Iterator[str]:
     whole = _codes(server, "interaction")
     if "transaction" not in whole:  # HAPI also runs batches but does not claim them
         yield "transaction"
-    resources = {resource.get("type"): resource for resource in _parts(server, "resource")}
+    resources = {resource.get("type"): resource for resource in parts(server, "resource")}
     for kind in WRITTEN:
         resource = resources.get(kind)
         if resource is None:
@@ -76,7 +77,7 @@ def _lacking(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unsearched(kind: str, resource: Mapping[str, Any], interactions: set[str]) -> Iterator[str]:
-    parameters = {parameter.get("name") for parameter in _parts(resource, "searchParam")}
+    parameters = {parameter.get("name") for parameter in parts(resource, "searchParam")}
     if kind in SEARCHED and "search-type" not in interactions:
         yield f"{kind} search"
         return
@@ -84,17 +85,7 @@ def _unsearched(kind: str, resource: Mapping[str, Any], interactions: set[str]) 
 
 
 def _codes(owner: Mapping[str, Any], name: str) -> set[str]:
-    return {str(part.get("code")) for part in _parts(owner, name)}
-
-
-def _parts(owner: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    parts = owner.get(name)
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def _part(owner: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = owner.get(name)
-    return part if isinstance(part, dict) else {}
+    return {str(interaction.get("code")) for interaction in parts(owner, name)}
 
 
 def _short(value: Any) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from sync.model.elements import part, parts, text
+
 _ISSUES = 10
 _PATHS = 3
 """Maximum number of paths of one issue that are shown."""
@@ -80,9 +82,8 @@ def issues_of(response: httpx.Response | Any) -> str:
             outcome = response.json()
         except (ValueError, RecursionError):
             return ""
-    issues = outcome.get("issue") if isinstance(outcome, dict) else None
-    listed = issues if isinstance(issues, list) else []
-    return "; ".join(_issue(issue) for issue in listed[:_ISSUES] if isinstance(issue, dict))
+    issues = parts(outcome, "issue") if isinstance(outcome, dict) else []
+    return "; ".join(_issue(issue) for issue in issues[:_ISSUES])
 
 
 def _issue(issue: Mapping[str, Any]) -> str:
@@ -95,9 +96,8 @@ def _issue(issue: Mapping[str, Any]) -> str:
 
 def _paths_within(issue: Mapping[str, Any]) -> list[str]:
     """Return the paths that the texts of an issue name, each once, in order."""
-    details = issue.get("details")
-    texts = [issue.get("diagnostics"), details.get("text") if isinstance(details, dict) else None]
-    paths = [path for text in texts if isinstance(text, str) for path in _PATH.findall(text)]
+    texts = (text(issue, "diagnostics"), text(part(issue, "details"), "text"))
+    paths = [path for words in texts for path in _PATH.findall(words)]
     return list(dict.fromkeys(path for path in map(_known_part, paths) if path))
 
 

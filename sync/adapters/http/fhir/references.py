@@ -15,6 +15,7 @@ from typing import Any
 from sync.adapters.http.fhir.answers import resources_in
 from sync.model import Resource, references_in
 from sync.model.batches import batched
+from sync.model.elements import parts
 
 _ANY = """
 Appointment.supporting-info AuditEvent.entity Basic.subject ClinicalImpression.supporting-info
@@ -119,9 +120,7 @@ def unreferenced_searches(references: Sequence[str]) -> list[str]:
 
 def self_link(bundle: Mapping[str, Any]) -> str:
     """Return the search as the server understood it: Azure leaves out unknown parameters."""
-    links = bundle.get("link")
-    stated = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
-    return next((str(link.get("url", "")) for link in stated if link.get("relation") == "self"), "")
+    return next((str(link.get("url", "")) for link in parts(bundle, "link") if link.get("relation") == "self"), "")
 
 
 def addresses_in(bundles: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -30,7 +30,6 @@ from sync.adapters.http.fhir.answers import (
     next_link,
     object_of,
     one_resource,
-    part_of,
     raise_for,
     resource_in,
     resources_in,
@@ -55,6 +54,7 @@ from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
 from sync.model import UNSEEN_REFERRER, FhirPage, FhirWrite, Resource, StudySearch
 from sync.model.batches import batched
 from sync.model.circles import Passed, followed
+from sync.model.elements import part
 from sync.telemetry.telemetry import Telemetry
 
 MAX_ENTRIES = 500
@@ -309,8 +309,8 @@ class HttpFhirServer:
         answered = list(zip(writes, entries, strict=True))
         for write, entry in answered:
             if not is_cancelled(entry):  # cancelled entries do not state the cause
-                version_of(write, part_of(entry, "response"))
-        return [version_of(write, part_of(entry, "response")) for write, entry in answered]
+                version_of(write, part(entry, "response"))
+        return [version_of(write, part(entry, "response")) for write, entry in answered]
 
 
 def _entry(write: FhirWrite) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """
-Reads elements of FHIR resources that other systems wrote: one of another JSON type counts as missing. Pure.
+Reads elements of FHIR resources and answers of other systems: one of another JSON type counts as missing. Pure.
 
 The R4 definitions give the types; a service that does not validate what it stores may return anything.
 """
