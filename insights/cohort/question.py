@@ -16,16 +16,14 @@ from insights.cohort.definition import Definition
 from insights.cohort.engine import Tables
 from insights.cohort.reports import REPORT_STUDY
 from insights.cohort.words import criterion_words
+from insights.merges import MAX_MERGES
 from insights.views.shape import literal
-
-_HOPS = 8
-"""Maximum length of a chain of merges; people at the end of a longer chain are not counted."""
 
 _JOINS = "\n    ".join(
     f"LEFT JOIN merged AS m{hop} ON m{hop}.old_id = {'p.id' if hop == 1 else f'm{hop - 1}.new_id'}"
-    for hop in range(1, _HOPS + 1)
+    for hop in range(1, MAX_MERGES + 1)
 )
-_LAST = ", ".join(f"m{hop}.new_id" for hop in range(_HOPS, 0, -1))
+_LAST = ", ".join(f"m{hop}.new_id" for hop in range(MAX_MERGES, 0, -1))
 
 _PEOPLE = f"""
 link AS (

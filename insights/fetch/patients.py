@@ -16,6 +16,7 @@ from insights.collect import Input
 from insights.fetch.asked import is_asked_for
 from insights.fetch.paging import PAGE, check_since, pages, unknown_parameter
 from insights.fetch.service import FhirService
+from insights.merges import MAX_MERGES
 from sync.model.batches import batched
 
 Resource = dict[str, Any]
@@ -26,9 +27,6 @@ CHANGING = ("Condition", "DiagnosticReport", "ImagingStudy", "Observation", "Pro
 OF_PATIENT = (*CHANGING, "Consent", "ServiceRequest")
 IDS = 50
 """Ids per search; a URL stays far below the limits of gateways."""
-
-_HOPS = 8
-"""Maximum length of a chain of merges, as in a cohort."""
 
 
 async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
@@ -118,7 +116,7 @@ async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Re
     people: dict[str, Resource] = {}
     asked: set[str] = set()
     pending = set(patients)
-    for _ in range(_HOPS):
+    for _ in range(MAX_MERGES + 1):  # the first round is the patients themselves
         if not pending:
             break
         people |= await search_by(service, "Patient", "_id", pending)
