@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-MANIFEST = "manifest.json"
+from sync.model.exports import MANIFEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

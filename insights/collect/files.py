@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from insights.errors import CollectError, DataError
-from insights.manifest import MANIFEST, ListedFile, Manifest, read_manifest
+from insights.manifest import ListedFile, Manifest, read_manifest
+from sync.model.exports import MANIFEST
 
 _TYPED = re.compile(r"^([A-Z][A-Za-z]+)(?:[.\-_ ].*)?\.ndjson(?:\.gz)?$")
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
