@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sync.cli.commands import Why
+from sync.cli.commands import Who, Why
 
 app = typer.Typer(
     name="dead-letters",
@@ -153,7 +153,7 @@ def discard_selected(  # noqa: PLR0917 -- a command's options
     subject: Subject = "",
     code: Code = "",
     everything: Everything = False,  # noqa: FBT002 -- typer
-    who: Annotated[str, typer.Option("--who", help="Name to record; default: your user name.")] = "",
+    who: Who = "",
     dry_run: DryRun = False,  # noqa: FBT002 -- typer
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:

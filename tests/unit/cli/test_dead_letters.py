@@ -118,7 +118,7 @@ def test_what_cannot_be_retried_shows_in_the_exit_code(w):
 
 def test_a_discard_leaves_a_trail(w):
     bad_object(w)
-    done = do("discard", "--all", "--why", "not ours", "--who", "Jane")
+    done = do("discard", "--all", "--why", "not ours", "--as", "Jane")
     assert (done.exit_code, w.dead_letters()) == (0, [])
     (entry,) = asyncio.run(w.store.audit.newest(9))
     assert (entry.who, entry.why) == ("Jane", "not ours")
