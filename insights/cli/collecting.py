@@ -108,24 +108,25 @@ def collect(
         return
     store = Store(folder)
     refresh = since is not None
-    source = _folder(ndjson, fhir, refresh=refresh) if ndjson is not None else None
-    if source is None:
-        source = _fetched(store, catalogue, _address(fhir), refresh=refresh, paging=paging)
-    with _Loading(source.data) as advance:
-        built = build(
-            store,
-            source.data,
-            catalogue,
-            source=source.name,
-            refresh=refresh,
-            deletions=source.deletions,
-            memory_mb=memory_mb,
-            progress=advance,
-        )
-    if source.temporary is not None:
-        from insights.fetch.fetching import forget  # noqa: PLC0415
+    given = _folder(ndjson, fhir, refresh=refresh) if ndjson is not None else None
+    url = _address(fhir) if given is None else ""
+    with store.alone():
+        source = given or _fetched(store, catalogue, url, refresh=refresh, paging=paging)
+        with _Loading(source.data) as advance:
+            built = build(
+                store,
+                source.data,
+                catalogue,
+                source=source.name,
+                refresh=refresh,
+                deletions=source.deletions,
+                memory_mb=memory_mb,
+                progress=advance,
+            )
+        if source.temporary is not None:
+            from insights.fetch.fetching import forget  # noqa: PLC0415
 
-        forget(source.temporary)
+            forget(source.temporary)
     if as_json:
         typer.echo(json.dumps(asdict(built.known), sort_keys=True))
     _say(built, source, catalogue)
@@ -188,7 +189,6 @@ def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, pag
     previous = store.collected()
     if refresh and (previous is None or previous.data_time is None):
         raise CollectError("nothing to refresh", code="collect.nothing", hint="Collect everything first.")
-    store.prepare()
     ids = store.ids() if refresh else {}
 
     async def download() -> _Source:

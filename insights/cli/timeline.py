@@ -15,6 +15,7 @@ import typer
 
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED, CollectError, TimelineError
+from insights.held import held
 
 if TYPE_CHECKING:
     from insights.timeline.gather import Gathered
@@ -113,8 +114,9 @@ def _write(file: Path | None, text: str) -> None:
         return
     part = file.with_name(f".{file.name}.part")
     try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
-            out.write(text)
-        part.replace(file)
+        with held(file.with_name(f".{file.name}.lock")):
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
+                out.write(text)
+            part.replace(file)
     except OSError as problem:
         raise TimelineError(f"{file}: {problem.strerror}", code="timeline.out") from None

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from insights.cohort.extracts import Column, Extract
 from insights.cohort.protection import text
 from insights.cohort.question import Question
 from insights.errors import CohortError
+from insights.held import held
 from insights.views.reader import connect
 from insights.views.shape import literal
 
@@ -59,8 +61,24 @@ class ResultFolder:
         self.folder = folder
         self.overwrite = overwrite
         self.partial = folder.with_name(f".{folder.name}.partial")
+        self._held = ExitStack()
 
     def __enter__(self) -> Path:
+        with ExitStack() as stack:
+            try:
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.folder.with_name(f".{self.folder.name}.lock")))
+            except OSError as problem:
+                raise self._unwritable(problem) from None
+            partial = self._begun()
+            self._held = stack.pop_all()
+        return partial
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, _: object) -> None:
+        with self._held:
+            self._end(kind, problem)
+
+    def _begun(self) -> Path:
         if self.folder.exists():
             results = self.folder.is_dir() and (self.folder / MANIFEST).exists()
             if not (self.overwrite and results):
@@ -70,17 +88,20 @@ class ResultFolder:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True, mode=0o700)
         except OSError as problem:
-            raise CohortError(f"{self.folder}: {problem.strerror}", code="cohort.out") from None
+            raise self._unwritable(problem) from None
         return self.partial
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, _: object) -> None:
+    def _end(self, kind: type[BaseException] | None, problem: BaseException | None) -> None:
         if kind is not None:
             shutil.rmtree(self.partial, ignore_errors=True)
             if isinstance(problem, OSError):
-                raise CohortError(f"{self.folder}: {problem.strerror}", code="cohort.out") from None
+                raise self._unwritable(problem) from None
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.partial.replace(self.folder)
+
+    def _unwritable(self, problem: OSError) -> CohortError:
+        return CohortError(f"{self.folder}: {problem.strerror}", code="cohort.out")
 
 
 def funnel_rows(answer: Answer) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import duckdb
 
 from insights.data_folder import AUDIT, KEY
 from insights.errors import CollectError
+from insights.held import Busy, held
 from insights.views import Catalogue
 from insights.views.reader import connect
 
@@ -25,6 +26,7 @@ TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"
 INCOMING = "incoming"
 SPILL = "spill"
+LOCK = "collecting.lock"
 FORMAT = 4
 """Format of the file; data with another number must be collected again."""
 
@@ -106,6 +108,7 @@ class Store:
                 BUILDING,
                 INCOMING,
                 SPILL,
+                LOCK,
                 AUDIT,
                 KEY,
                 f"{TABLES}.wal",
@@ -121,6 +124,30 @@ class Store:
             self.folder.chmod(0o700)
         except OSError as problem:
             raise CollectError(f"{self.folder}: {problem.strerror}", code="collect.folder") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        Prepare the folder, and be the only process that fills it for the length of the block, downloads included.
+
+        Raises
+        ------
+        CollectError
+            ``collect.busy``; ``collect.folder`` as `prepare`.
+        """
+        self.prepare()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.folder / LOCK))
+            except Busy:
+                raise CollectError(
+                    f"another process is collecting into {self.folder}",
+                    code="collect.busy",
+                    hint="Wait until it ends, or choose another folder.",
+                ) from None
+            except OSError as problem:
+                raise CollectError(f"{self.folder}: {problem.strerror}", code="collect.folder") from None
+            yield
 
     @contextmanager
     def open(self, file: Path, *, read_only: bool = False, memory_mb: int = 700) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from insights.collect.files import Input
 from insights.errors import CollectError
+from insights.held import held
 from insights.spark.described import describe, write_described
 from insights.spark.engine import failures_named, run_views, session, write_tables
 from insights.views import Catalogue
@@ -23,6 +24,15 @@ def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) 
     DataError
         ``data.no_id``, ``data.mixed_types``.
     """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(folder.with_name(f".{folder.name}.lock")):
+            return _write(folder, data, catalogue, source)
+    except OSError as problem:
+        raise CollectError(f"{folder}: {problem.strerror}", code="spark.folder") from None
+
+
+def _write(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CollectError(f"{folder} is not empty", code="spark.folder", hint="Choose a new folder.")
     building = folder.with_name(f".{folder.name}.building")
@@ -36,8 +46,6 @@ def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) 
         if folder.exists():
             folder.rmdir()
         building.rename(folder)
-    except OSError as problem:
-        raise CollectError(f"{folder}: {problem.strerror}", code="spark.folder") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return counts

@@ -259,6 +259,35 @@ def test_two_at_once_do_not_mix(tmp_path):
     assert problem.value.code == "collect.busy"
 
 
+_COMMAND = (sys.executable, "-m", "sync", "collect")
+
+
+def test_while_one_command_collects_another_is_refused_and_leaves_its_downloads(tmp_path):
+    """Two commands into one folder shared their downloads: each moved away the files of the other."""
+    store = Store(tmp_path / "d")
+    source = write(tmp_path / "in", patient(1))
+    with store.alone():
+        store.incoming.mkdir()
+        second = subprocess.run(
+            [*_COMMAND, store.folder, "--ndjson", source], capture_output=True, text=True, check=False
+        )
+        assert store.incoming.exists()
+    assert (second.returncode, second.stderr.split(": ")[0]) == (2, "error  collect.busy")
+    subprocess.run([*_COMMAND, store.folder, "--ndjson", source], capture_output=True, check=True)
+    assert [file.name for file in store.folder.iterdir() if file != store.incoming] == ["tables.duckdb"]
+
+
+def test_a_killed_command_blocks_nothing(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from insights.collect import Store\n"
+        "with Store(Path(sys.argv[1])).alone(): os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "d"], check=False)
+    assert (tmp_path / "d" / "collecting.lock").exists()
+    with Store(tmp_path / "d").alone():
+        pass
+
+
 def test_a_refresh_hashes_what_changed_and_nothing_else(tmp_path):
     """The work of a refresh grows with what changed, not with what is there; see also the tables' equality above."""
     people = [
