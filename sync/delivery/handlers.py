@@ -46,6 +46,7 @@ from sync.operators.pause import projection_pause
 from sync.pipeline import ingest, project_study
 from sync.ports import Announce, Core, Deliver, Ingest, Project
 from sync.projection.last_record import LastRecord
+from sync.protocol.attempts import CRASH_CODE, CRASH_HINT
 from sync.protocol.dead_letters import dead_letter_message, dead_letter_object, dead_letter_study
 from sync.protocol.dirty_studies import due_at, sleep_until_due
 from sync.protocol.optimistic import unless_conflict
@@ -60,9 +61,7 @@ LONG_OVERDUE = 600.0
 STALLED = 20.0
 """Seconds after which a study is enqueued again though all messages are leased: their holder may have been killed."""
 
-_HINTS = {
-    "poison.crash": "The process ended each time it handled this. See the worker's exit in the host's log, then retry."
-}
+_HINTS = {CRASH_CODE: CRASH_HINT}
 
 FEW = 32
 """Studies that one sweep enqueues while the queue is busy."""

@@ -21,6 +21,7 @@ from sync.model import Batch, Change, Json, ObjectKey, dicom_cursor, orthanc_cur
 from sync.ports import Core, Ingest, ReadFeeds
 from sync.protocol.feed_problems import PROBLEM, FeedProblem
 from sync.telemetry.instruments import FAILURES
+from sync.walks.suspects import alone_if_suspect
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 32
@@ -99,7 +100,8 @@ async def _read(batches: AsyncIterator[Batch], walk: Walk, s: ReadFeeds) -> None
 
     try:
         until, longest = time.monotonic() + BUDGET, s.settings.longest_wait_seconds
-        work = retry_then_dead_letter(_inspecting(walk, s), walk, aside, longest_wait=longest, until=until)
+        alone = alone_if_suspect(_inspecting(walk, s), walk, aside, s)
+        work = retry_then_dead_letter(alone, walk, aside, longest_wait=longest, until=until)
         await run_walk(batches, work, walk, parallel=PARALLEL, until=until)
     except SourceUnavailable as outage:
         s.telemetry.measure(FAILURES, code=outage.code)

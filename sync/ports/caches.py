@@ -197,6 +197,8 @@ class Caches:
     """Whether objects wait: studies of a burst ask at the same time."""
     object_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the objects that this process is inspecting; an entry ends with its last holder."""
+    attempts: dict[str, set[str]] = field(default_factory=dict)
+    """Ids of the attempts that this process began, by the row that counts them: it has not died of any."""
     deletions: DeletionsInHand = field(default_factory=DeletionsInHand)
     """Deletions that this process has begun and not finished."""
     clock_offset: ClockOffset = field(default_factory=ClockOffset)

@@ -15,7 +15,7 @@ Source: Azure Functions host, RpcFunctionInvocationDispatcher (a worker that exi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from sync.errors import PermanentError, SyncError
 from sync.events import Sources, parse_message, parse_study_message
 from sync.model import Action, Change, Cursor, ObjectRef, Stored, StudyRef, SubjectKind, digest
 from sync.model.timestamps import Timestamp
-from sync.ports import Core, Deliver, Jobs, Reject
+from sync.ports import Core, Jobs, Reject, Removing
 from sync.protocol.optimistic import retry_on_conflict
 from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
@@ -40,6 +40,8 @@ KEPT = timedelta(hours=1)
 
 CRASH_CODE = "poison.crash"
 """Code of the dead letter of a message that ends its process."""
+
+CRASH_HINT = "The process ended each time it handled this. See the worker's exit in the host's log, then retry."
 
 RETURNS = 3
 """Maximum number of times that a poison message is sent again because its row counts no failure."""
@@ -72,6 +74,13 @@ class AttemptsRow:
             if isinstance(change, Change) and change.action is not Action.FOLDER_REMOVED
         ]
         return cls(name=PREFIX + digest("objects", *keys), subjects=objects)
+
+    @classmethod
+    def of_change(cls, change: Change) -> AttemptsRow:
+        """Return the row for a change that a feed or a listing names; a later change of its object has another."""
+        key = str(change.object.key)
+        which = (change.action.value, str(change.sequence), str(change.etag))
+        return cls(name=PREFIX + digest("changes", key, *which), subjects=((SubjectKind.OBJECT, key),))
 
     @classmethod
     def of_study(cls, study: StudyRef) -> AttemptsRow:
@@ -111,8 +120,10 @@ class Attempts:
 ATTEMPTS: RowValue[Attempts] = RowValue(Attempts)
 
 
-async def begin_attempt(where: AttemptsRow, s: Deliver, *, message_id: str, in_turn: bool) -> Attempts:
+async def begin_attempt(where: AttemptsRow, s: Removing, *, message_id: str, in_turn: bool) -> Attempts:
     """Record that an attempt begins, and count attempts that can no longer end as deaths."""
+    # This process lives, so it has not died of an attempt that it began: storage did not record the end.
+    mine = s.caches.attempts.setdefault(where.name, set())
 
     async def note() -> Attempts:
         stored = await s.cursors.read(where.name)
@@ -120,14 +131,16 @@ async def begin_attempt(where: AttemptsRow, s: Deliver, *, message_id: str, in_t
         before = await _still_valid(Attempts.of(stored), where, s)
         # A message is redelivered only after its delivery has ended; another message's delivery may still be running.
         ended = {message for message, (at, _) in before.begun.items() if message == message_id or _is_over(at, now, s)}
-        deaths = before.deaths + sum(before.begun[message][1] for message in ended)
+        deaths = before.deaths + sum(before.begun[message][1] for message in ended - mine)
         going_on = {message: attempt for message, attempt in before.begun.items() if message not in ended}
         row = replace(before, deaths=deaths, begun={**going_on, message_id: (now, in_turn)})
         await s.cursors.write(_cursor(where.name, row, s), stored.etag if stored is not None else None)
         return row
 
     async with only_sync_errors():
-        return await retry_on_conflict(note, subject="an attempt")
+        row = await retry_on_conflict(note, subject="an attempt")
+    mine.add(message_id)
+    return row
 
 
 async def _still_valid(row: Attempts, where: AttemptsRow, s: Reject) -> Attempts:
@@ -150,7 +163,7 @@ def _is_over(began: datetime, now: datetime, s: Core) -> bool:
     return now - began > timedelta(seconds=s.settings.delivery_budget_seconds + MARGIN)
 
 
-async def end_attempt(where: AttemptsRow, s: Deliver, *, message_id: str, failures: int = 0) -> None:
+async def end_attempt(where: AttemptsRow, s: Removing, *, message_id: str, failures: int = 0) -> None:
     """Record that the attempt ended, if storage answers: an end that is not recorded counts as a death."""
 
     async def note() -> None:
@@ -166,7 +179,7 @@ async def end_attempt(where: AttemptsRow, s: Deliver, *, message_id: str, failur
             await retry_on_conflict(note, subject="an attempt")
 
 
-async def count_return(where: AttemptsRow, s: Deliver) -> Attempts | None:
+async def count_return(where: AttemptsRow, s: Removing) -> Attempts | None:
     """
     Count that a message is sent again whose deliveries all died with their process; None if it is not to be sent.
 
@@ -192,7 +205,54 @@ async def count_return(where: AttemptsRow, s: Deliver) -> Attempts | None:
     return row
 
 
-async def keep_count(where: AttemptsRow, s: Deliver) -> None:
+async def unless_deadly(
+    where: AttemptsRow,
+    s: Removing,
+    *,
+    message_id: str,
+    work: Callable[[], Awaitable[None]],
+    bury: Callable[[PermanentError], Awaitable[None]],
+) -> bool:
+    """
+    Do work that may end its process: recorded before it begins, and buried instead once the process died of it twice.
+
+    Only one at a time in a process, else a death counts against all of them.
+
+    Parameters
+    ----------
+    message_id
+        The same for each repeat of the work.
+    bury
+        Writes the dead letter; not called again while that stands.
+
+    Returns
+    -------
+    bool
+        Whether the work was done.
+    """
+    row = await begin_attempt(where, s, message_id=message_id, in_turn=True)
+    if row.deaths >= DEATHS:
+        if not row.buried:
+            await bury(PermanentError("its process ended each time", code=CRASH_CODE, hint=CRASH_HINT))
+        await keep_count(where, s)
+        return False
+    try:
+        await work()
+    except BaseException:  # also if it is cancelled: it has ended, and its process lives
+        await end_attempt(where, s, message_id=message_id)
+        raise
+    await forget_count(where, s)
+    return True
+
+
+async def is_buried(where: AttemptsRow, s: Removing) -> bool:
+    """Return whether the messages have their dead letter ``poison.crash``, which still stands. Only reads."""
+    async with only_sync_errors():
+        stored = await s.cursors.read(where.name)
+        return (await _still_valid(Attempts.of(stored), where, s)).buried is not None
+
+
+async def keep_count(where: AttemptsRow, s: Removing) -> None:
     """Keep the row of a message that has its dead letter, so that no copy of it kills another process."""
 
     async def note() -> None:
@@ -202,12 +262,14 @@ async def keep_count(where: AttemptsRow, s: Deliver) -> None:
 
     async with only_sync_errors():
         await retry_on_conflict(note, subject="an attempt")
+    s.caches.attempts.pop(where.name, None)
 
 
 async def forget_count(where: AttemptsRow, s: Jobs) -> None:
     """Delete the row: a message got through, or an operator retries and counts afresh. Idempotent."""
     async with only_sync_errors():
         await s.cursors.delete(where.name)
+    s.caches.attempts.pop(where.name, None)
 
 
 async def forget_buried(s: Jobs) -> None:

@@ -24,9 +24,16 @@ T = TypeVar("T")
 
 
 class Lease:
-    """A held cursor. Get one from `take`; not shared between tasks."""
+    """
+    A held cursor. Get one from `take`; not shared between tasks.
 
-    def __init__(self, held: Stored[Cursor], cursors: Cursors, clock: Clock, seconds: float) -> None:
+    ``after_expiry``: the holder before did not release it, so its process died, or storage did not answer it in time.
+    """
+
+    def __init__(
+        self, held: Stored[Cursor], cursors: Cursors, clock: Clock, seconds: float, *, after_expiry: bool = False
+    ) -> None:
+        self.after_expiry = after_expiry
         self._held = held
         self._cursors = cursors
         self._clock = clock
@@ -183,7 +190,7 @@ async def _take(
         etag = await cursors.write(mine, stored.etag if stored is not None else None)
     except StoreConflict:
         return None
-    return Lease(Stored(mine, etag), cursors, clock, seconds)
+    return Lease(Stored(mine, etag), cursors, clock, seconds, after_expiry=bool(before.holder))
 
 
 _asked: ContextVar[set[bool] | None] = ContextVar("asked", default=None)

@@ -22,6 +22,7 @@ from sync.errors import (
     FhirRejected,
     FhirUnavailable,
     ForeignSource,
+    PermanentError,
     SourceGone,
     SourceUnavailable,
     StaleToken,
@@ -29,12 +30,25 @@ from sync.errors import (
     Throttled,
     UnreadableRow,
 )
-from sync.model import RECONCILE_CURSOR, Drift, DriftKind, Json, LastRound, Locator, ObjectKey, ObjectRef
+from sync.model import (
+    RECONCILE_CURSOR,
+    Action,
+    Change,
+    Drift,
+    DriftKind,
+    Json,
+    LastRound,
+    Locator,
+    ObjectKey,
+    ObjectRef,
+)
 from sync.model.circles import Passed, followed, listed_on
 from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
+from sync.protocol.attempts import AttemptsRow, unless_deadly
+from sync.protocol.dead_letters import dead_letter_object, dead_letter_study
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import Lease, held
 from sync.protocol.row_values import RowValue
@@ -137,7 +151,8 @@ async def reconcile(s: Verify, listing: ObjectListing, checker: Checker | None =
 
 async def _run_slice(lease: Lease, s: Verify, listing: ObjectListing, checker: Checker) -> int:
     place = _Place.of(lease.position, s.clock.now())
-    run = _Run(s, listing, checker, Judge(s, found_in=place.began.isoformat()))
+    judge = Judge(s, found_in=place.began.isoformat())
+    run = _Run(s, listing, checker, judge, careful=lease.after_expiry)
     reached = place
 
     async def go_on() -> None:
@@ -176,10 +191,15 @@ async def _apart(phase: str, work: Callable[[], Awaitable[None]], s: Verify) -> 
 
 
 class _Run:
-    """One run of the timer."""
+    """
+    One run of the timer.
 
-    def __init__(self, s: Verify, listing: ObjectListing, checker: Checker, judge: Judge) -> None:
+    ``careful``: the run before did not end, so perhaps a repair ended its process. Each is recorded before it begins.
+    """
+
+    def __init__(self, s: Verify, listing: ObjectListing, checker: Checker, judge: Judge, *, careful: bool) -> None:
         self._source = listing
+        self._careful = careful
         self.checked = 0
         self.repaired = 0
         self.found: Counter[DriftKind] = Counter()
@@ -317,8 +337,32 @@ class _Run:
         judged = self._judge.with_kept(drifts, subject)
         open_drifts: Sequence[Drift] = judged
         if judged and self._repairs and not all(drift.kept for drift in judged):
-            open_drifts = await self._repair(subject, judged)
+            open_drifts = await (self._repair_carefully if self._careful else self._repair)(subject, judged)
         self.found.update(drift.kind for drift in await self._judge.conclude(subject, judged, open_drifts))
+
+    async def _repair_carefully(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
+        """Repair, or write a dead letter for what ended the process of such a repair twice."""
+        s, left, ref = self._s, drifts, self._refs.get(subject)
+        record = await s.projections.find(subject) if ref is None and "/" not in subject else None
+        if ref is not None:
+            where = AttemptsRow.of_object(ref)
+        elif record is not None:
+            where = AttemptsRow.of_study(record.study)
+        else:
+            return drifts
+
+        async def repair() -> None:
+            nonlocal left
+            left = await self._repair(subject, drifts)
+
+        async def bury(refusal: PermanentError) -> None:
+            if ref is not None:
+                await dead_letter_object(Change(object=ref, action=Action.CREATED), refusal, s)
+            elif record is not None:
+                await dead_letter_study(record.study, refusal, s)
+
+        await unless_deadly(where, s, message_id=RECONCILE_CURSOR, work=repair, bury=bury)
+        return left
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Repair a study. Resources that belong to no study are left for a person to judge: none is deleted here."""

@@ -38,6 +38,7 @@ from sync.telemetry.defects import only_sync_errors
 from sync.walks.choosing import Look
 from sync.walks.cutting import Cut
 from sync.walks.pacing import Pace, PacedMarks
+from sync.walks.suspects import alone_if_suspect
 from sync.walks.walk import Walk, Work, retry_then_dead_letter, run_walk, walk_of
 
 PARALLEL = 24
@@ -276,7 +277,8 @@ class Worker:
         batches = _noting(piece, kind.batches(row, piece, after, s))
         longest = s.settings.longest_wait_seconds
         give_up = partial(kind.give_up, walk, s)
-        work = retry_then_dead_letter(kind.work(row, walk, s), walk, give_up, longest_wait=longest, until=until)
+        alone = alone_if_suspect(kind.work(row, walk, s), walk, give_up, s)
+        work = retry_then_dead_letter(alone, walk, give_up, longest_wait=longest, until=until)
         walking = asyncio.create_task(run_walk(batches, work, walk, parallel=self.parallel, until=until, ending=_DONE))
         watching = asyncio.create_task(_watch(row, pace, s))
         try:

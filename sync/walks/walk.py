@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from sync.errors import Contention, PermanentError, StoreConflict, SyncError, TransientError
 from sync.model import Batch, Change, Cursor, Ingested, Json
+from sync.model.timestamps import Timestamp
 from sync.ports import Jobs
 from sync.protocol.leases import Lease, take
 from sync.protocol.row_values import RowValue
@@ -44,11 +45,22 @@ Work = Callable[[Change], Awaitable[None]]
 """Processes one change; raises TransientError if a retry may help."""
 
 
+SUSPECT_AFTER = 3
+"""Holders that died in a row at one position of a walk; from then on its changes are processed one at a time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The counts that every walk keeps with its position."""
+    """
+    The counts that every walk keeps with its position.
+
+    ``deaths`` counts the holders that died since the position last moved. ``crashed`` is when a change was last given
+    up, because its process died of it.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    deaths: int = 0
+    crashed: Timestamp | None = None
 
 
 COUNTS: RowValue[Counts] = RowValue(Counts)
@@ -67,12 +79,30 @@ class Walk:
         self._turn = asyncio.Lock()
         self.position: Json = lease.position if lease else {}
         """Position of the walk; empty at its beginning."""
-        before = COUNTS.read(self.position, row=lease.name).counts if lease else {}
-        self.counts: Counter[str] = Counter(before)
-        self._done: Counter[str] = Counter(before)
+        before = COUNTS.read(self.position, row=lease.name) if lease else Counts()
+        self.counts: Counter[str] = Counter(before.counts)
+        self._done: Counter[str] = Counter(before.counts)
+        self._deaths = before.deaths
+        self.crashed = before.crashed
+        """When a change was last given up because its process died of it; kept with the position."""
         self.successes = 0
         self.others_succeed = False
         """Whether changes of other walks are known to succeed at this time."""
+
+    @property
+    def name(self) -> str:
+        """Name of the cursor; empty without a lease."""
+        return self._lease.name if self._lease else ""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a change behind the position has probably ended the process that worked on it."""
+        return self._deaths >= SUSPECT_AFTER
+
+    async def note_death(self) -> None:
+        """Count that the holder before died. The count ends when the position moves. Raises like `advance`."""
+        self._deaths += 1
+        await self.note({"deaths": self._deaths})
 
     def count(self, outcome: str, number: int = 1) -> None:
         """Add to a count; the position receives it once the batch is done, so that nothing counts twice."""
@@ -105,7 +135,9 @@ class Walk:
         await self._move(position, new, last=True)
 
     async def _move(self, position: Json, new: Sequence[Cursor], *, last: bool) -> None:
-        self.position = {**position, "counts": dict(self._done)}
+        crashed = {"crashed": self.crashed.isoformat()} if self.crashed else {}
+        self.position = {**position, "counts": dict(self._done), **crashed}
+        self._deaths = 0
         if self._lease is None:
             return
         async with self._turn:
@@ -163,6 +195,8 @@ async def walk_of(name: str, s: Jobs, *, only_if: Callable[[Cursor], bool] | Non
     walk = Walk(lease)
     holding = asyncio.create_task(walk.hold(lease))
     try:
+        if lease.after_expiry:
+            await walk.note_death()
         yield walk
     finally:
         holding.cancel()

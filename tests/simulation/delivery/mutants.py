@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.delivery import crashes, leases, scenes, timer_scenes
+from tests.simulation.delivery import crashes, leases, scenes, timer_scenes, walk_crashes
 from tests.simulation.delivery.removed import without
 
 SCENES = (
@@ -26,6 +26,7 @@ SCENES = (
     timer_scenes.delivery_without_end,
     timer_scenes.phases,
     *crashes.SCENES,
+    *walk_crashes.SCENES,
     leases.killed_with_a_lease_of_ten_minutes,
 )
 
@@ -488,6 +489,48 @@ MUTANTS = [
         crashes.retried_and_ends_again,
         "            await keep_count(where, s)\n",
         "            await forget_count(where, s)\n",
+    ),
+    without(
+        "a walk whose holders die takes its changes one at a time",
+        "walks.sharing",
+        walk_crashes.walk_ends_processes,
+        "        work = retry_then_dead_letter(alone, walk,",
+        "        work = retry_then_dead_letter(kind.work(row, walk, s), walk,",
+    ),
+    without(
+        "a feed whose readers die takes its entries one at a time",
+        "feeds.reader",
+        walk_crashes.feed_ends_processes,
+        "        work = retry_then_dead_letter(alone, walk,",
+        "        work = retry_then_dead_letter(_inspecting(walk, s), walk,",
+    ),
+    without(
+        "a comparison whose process died repairs one thing after another, each noted before",
+        "verify.reconcile",
+        walk_crashes.repair_ends_processes,
+        "careful=lease.after_expiry",
+        "careful=False",
+    ),
+    without(
+        "the deaths of holders are counted beside the position",
+        "walks.walk",
+        walk_crashes.walk_ends_processes,
+        "            await walk.note_death()\n",
+        "            pass\n",
+    ),
+    without(
+        "suspects are taken one at a time",
+        "walks.suspects",
+        walk_crashes.walk_ends_processes,
+        "            async with s.caches.turn:\n                await _recorded(change)\n",
+        "            await _recorded(change)\n",
+    ),
+    without(
+        "an entry that ended its readers is passed over when the feed names it again",
+        "walks.suspects",
+        walk_crashes.feed_ends_processes,
+        "            await keep_count(_row(change), s)  # a",
+        "            await work(change)  # a",
     ),
     without(
         "a copy is handled once its object has got through",

@@ -22,6 +22,11 @@ CHAIN = (
     "sync.delivery.backoff",
     "sync.delivery.handlers",
     "sync.delivery.isolation",
+    "sync.walks.walk",
+    "sync.walks.suspects",
+    "sync.walks.sharing",
+    "sync.feeds.reader",
+    "sync.verify.reconcile",
     "sync.monitoring.timers",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +18,7 @@ from sync.delivery.isolation import (
 from sync.errors import StoreUnavailable, SyncError
 from sync.events import is_lost_message, lost_message, parse_object_message, study_message
 from sync.model import Action, Change, Cursor, Stored
+from sync.ports.caches import Caches
 from sync.protocol.attempts import (
     ATTEMPTS,
     DEATHS,
@@ -97,9 +99,19 @@ async def test_a_study_whose_deliveries_were_lost_is_sent_again_and_trusts_nothi
 
 
 async def bury(w, where):
-    for number in range(DEATHS):
-        await begin_attempt(where, w.services, message_id=str(number), in_turn=True)
-        await begin_attempt(where, w.services, message_id=str(number), in_turn=False)
+    for in_turn in [*[True] * DEATHS, False]:
+        process = replace(w.services, caches=Caches())
+        await begin_attempt(where, process, message_id="1", in_turn=in_turn)
+
+
+async def test_an_attempt_whose_end_was_not_recorded_is_no_death_of_a_process_that_lives(w):
+    for number in range(3 * DEATHS):
+        w.store.cursors.delete = raising(StoreUnavailable("503"))
+        with pytest.raises(StoreUnavailable):
+            await deliver(w, events(w.put("a")), 2 + number)
+    del w.store.cursors.delete
+    await deliver(w, events(w.put("a")), 9)
+    assert (w.dead_letters(), rows(w)) == ([], [])
 
 
 async def test_a_poison_message_that_ended_its_process_has_that_dead_letter_and_is_not_sent(w):
