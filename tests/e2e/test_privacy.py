@@ -93,7 +93,9 @@ _ANSWERS = {
     "ambiguous": Answer(200, _two_patients()),
     "down": Answer(503, TALKATIVE),
     "nonsense": Answer(200, json.dumps([NAME, {"resourceType": PATIENT}]).encode()),
-    "defect": Answer(200, json.dumps({"resourceType": "Bundle", "entry": [{"resource": NAME}]}).encode()),
+    "defect": Answer(
+        200, json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": NAME}]}).encode()
+    ),
 }
 
 

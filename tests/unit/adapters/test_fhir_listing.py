@@ -3,11 +3,11 @@
 import pytest
 
 from sync.errors import FhirRejected, FhirUnavailable, ForeignLink
-from tests.unit.adapters.test_fhir_server import BASE, TALKATIVE, Service, says
+from tests.unit.adapters.test_fhir_server import BASE, TALKATIVE, Service, bundle_of, says, searchset
 
 
 def page_of(*links):
-    return says(200, {"resourceType": "Bundle", "link": [{"relation": "next", "url": url} for url in links]})
+    return searchset(link=[{"relation": "next", "url": url} for url in links])
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def page_of(*links):
     ],
 )
 async def test_a_link_of_the_service_is_asked_of_our_base_url_whatever_host_it_names(link, asked):
-    service = Service(page_of(link), says(200, {"resourceType": "Bundle"}))
+    service = Service(page_of(link), searchset())
     page = await service.client.page("Patient")
     await service.client.page("Patient", page.following)
     assert str(service.requests[1].url) == asked
@@ -68,27 +68,16 @@ async def test_an_expired_link_is_told_from_an_outage():
 
 
 async def test_the_last_page_leads_nowhere():
-    page = await Service(
-        says(200, {"resourceType": "Bundle", "link": [{"relation": "self", "url": BASE}]})
-    ).client.page("Patient")
+    page = await Service(searchset(link=[{"relation": "self", "url": BASE}])).client.page("Patient")
     assert page.following is None
 
 
 async def test_a_listing_asks_for_the_id_by_name_and_takes_it_from_the_address_where_it_is_missing():
     entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": {"resourceType": "Patient"}}
-    service = Service(
-        says(200, {"resourceType": "Bundle", "entry": [entry, {"resource": {"resourceType": "Patient"}}]})
-    )
+    service = Service(searchset(entry, {"resource": {"resourceType": "Patient"}}))
     page = await service.client.page("Patient")
     assert service.requests[0].url.params["_elements"] == "id,identifier"
     assert list(page.resources) == [{"resourceType": "Patient", "id": "pt-7"}, {"resourceType": "Patient"}]
-
-
-def bundle_of(*resources, following=None):
-    links = [{"relation": "next", "url": following}] if following else []
-    return says(
-        200, {"resourceType": "Bundle", "link": links, "entry": [{"resource": resource} for resource in resources]}
-    )
 
 
 PATIENT = {"resourceType": "Patient", "id": "ehr-1", "identifier": [{"system": "a", "value": "Zz1"}]}

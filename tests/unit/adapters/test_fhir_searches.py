@@ -35,7 +35,8 @@ class Server:
         if self.whole != 200:
             return Response(self.whole, json=OUTCOME)
         urls = [entry["request"]["url"] for entry in json.loads(request.content)["entry"]]
-        return Response(200, json={"resourceType": "Bundle", "entry": [self._entry(url) for url in urls]})
+        entries = [self._entry(url) for url in urls]
+        return Response(200, json={"resourceType": "Bundle", "type": "batch-response", "entry": entries})
 
     def _entry(self, url):
         if self.entry != 200:

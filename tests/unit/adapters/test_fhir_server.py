@@ -15,7 +15,7 @@ from sync.adapters.http import remote
 from sync.adapters.http.fhir.server import MAX_ENTRIES, HttpFhirServer
 from sync.adapters.http.retrying import ATTEMPTS, LONGEST_FAILURE, short_retries
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, SyncError, Throttled
-from sync.model import UNSEEN_REFERRER, FhirWrite
+from sync.model import UNSEEN_REFERRER, FhirWrite, StudySearch
 from sync.telemetry.instruments import FHIR_UNANSWERED
 from sync.telemetry.measurements import MeasurementKey
 from sync.telemetry.telemetry import Telemetry
@@ -81,8 +81,9 @@ def says(status=200, body=None, **headers):
     return httpx.Response(status, json=body if body is not None else {}, headers=named)
 
 
-def bundle(*responses):
-    return says(200, {"resourceType": "Bundle", "entry": [{"response": response} for response in responses]})
+def bundle(*responses, of="transaction"):
+    entries = [{"response": response} for response in responses]
+    return says(200, {"resourceType": "Bundle", "type": f"{of}-response", "entry": entries})
 
 
 def read(service):
@@ -206,9 +207,38 @@ async def test_an_answer_that_is_no_json_object_is_an_outage(body):
 
 @pytest.mark.parametrize("entry", [[1], "x", {"a": 1}])
 async def test_a_bundle_of_something_else_is_an_outage(entry):
-    answer = says(200, {"resourceType": "Bundle", "entry": entry})
-    assert type(await failure(Service(answer).client.search("Patient", "s", "v"))) is FhirUnavailable
-    assert type(await failure(Service(answer).client.transact([PUT]))) is FhirUnavailable
+    searched = says(200, {"resourceType": "Bundle", "type": "searchset", "entry": entry})
+    assert type(await failure(Service(searched).client.search("Patient", "s", "v"))) is FhirUnavailable
+    written = says(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entry})
+    assert type(await failure(Service(written).client.transact([PUT]))) is FhirUnavailable
+
+
+ANSWERS = {
+    "search": ("searchset", lambda client: client.search("Patient", "s", "v")),
+    "page": ("searchset", lambda client: client.page("Patient")),
+    "find_studies": ("searchset", lambda client: client.find_studies(StudySearch())),
+    "last_version": ("history", lambda client: client.last_version("Patient", "pt-1")),
+    "read_all": ("batch-response", lambda client: client.read_all(["Patient/pt-1"])),
+    "transact": ("transaction-response", lambda client: client.transact([PUT])),
+}
+"""Calls that a Bundle answers, with its type."""
+OTHERS = [
+    (call, other)
+    for call, (right, _) in ANSWERS.items()
+    for other in ("searchset", "history", "batch-response", "transaction-response", "collection", None)
+    if other != right
+]
+
+
+@pytest.mark.parametrize(("call", "other"), OTHERS)
+async def test_a_bundle_that_answers_another_request_is_an_outage(call, other):
+    right, ask = ANSWERS[call]
+    resource = {"resourceType": "ImagingStudy", "id": "is-1"} if call == "find_studies" else known_as("v")
+    answered = {"resource": resource, "response": {"status": "200", "etag": 'W/"1"'}}
+    bodies = [{"resourceType": "Bundle", "type": kind, "entry": [answered]} for kind in (right, other)]
+    assert await ask(Service(says(200, bodies[0])).client)
+    problem = await failure(ask(Service(says(200, bodies[1])).client))
+    assert (type(problem), problem.code) == (FhirUnavailable, "fhir.garbled")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -292,15 +322,14 @@ async def test_more_writes_than_a_bundle_may_hold_go_in_several():
 
 
 async def test_a_server_that_takes_less_gets_less_in_transactions_and_batches():
-    service = Service(
-        bundle({"status": "200"}, {"status": "200"}), bundle({"status": "200"}), bundle({"status": "404"}), entries=2
-    )
+    service = Service(bundle({"status": "200"}, {"status": "200"}), bundle({"status": "200"}), entries=2)
     writes = [
         FhirWrite(resource_type="Patient", resource_id=str(i), resource={**PATIENT, "id": str(i)}) for i in range(3)
     ]
     await service.client.transact(writes)
     assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [2, 1]
-    service = Service(*[bundle({"status": "404"}, {"status": "404"}), bundle({"status": "404"})], entries=2)
+    gone = {"status": "404"}
+    service = Service(bundle(gone, gone, of="batch"), bundle(gone, of="batch"), entries=2)
     assert await service.client.read_all(["Patient/1", "Patient/2", "Patient/3"]) == [None, None, None]
     assert [len(json.loads(request.content)["entry"]) for request in service.requests] == [2, 1]
 
@@ -313,7 +342,7 @@ async def test_text_that_is_no_unicode_still_leaves_as_utf_8():
 
 
 async def test_a_search_carries_the_identifier_in_its_body_and_nowhere_else():
-    service = Service(says(200, {"resourceType": "Bundle"}))
+    service = Service(bundle_of())
     value = r"a,b|c$d\ e+f%20ü"
     assert await service.client.search("Patient", f"urn:{SENTINEL}", value) == []
     request = service.requests[0]
@@ -330,7 +359,7 @@ async def test_a_search_leaves_out_what_did_not_match():
         {"resource": {**known_as("v"), "id": "beside"}, "search": {"mode": "include"}},
         {"search": None, "resource": None},
     ]
-    service = Service(says(200, {"resourceType": "Bundle", "entry": entries}))
+    service = Service(searchset(*entries))
     assert await service.client.search("Patient", "s", "v") == [known_as("v")]
 
 
@@ -340,7 +369,11 @@ def known_as(value, system="s", **more):
 
 def bundle_of(*resources, following=None):
     links = {"link": [{"relation": "next", "url": following}]} if following else {}
-    return says(200, {"resourceType": "Bundle", "entry": [{"resource": resource} for resource in resources], **links})
+    return searchset(*({"resource": resource} for resource in resources), **links)
+
+
+def searchset(*entries, **more):
+    return says(200, {"resourceType": "Bundle", "type": "searchset", "entry": list(entries), **more})
 
 
 @pytest.mark.parametrize(
@@ -404,7 +437,7 @@ async def test_pages_that_alternate_are_an_outage_too():
 async def test_the_id_of_a_match_may_stand_in_its_full_url_only_and_must_stand_somewhere():
     nameless = {name: value for name, value in known_as("v").items() if name != "id"}
     entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": nameless}
-    service = Service(says(200, {"resourceType": "Bundle", "entry": [entry]}))
+    service = Service(searchset(entry))
     assert [patient["id"] for patient in await service.client.search("Patient", "s", "v")] == ["pt-7"]
     assert type(await failure(Service(bundle_of(nameless)).client.search("Patient", "s", "v"))) is FhirUnavailable
 
@@ -608,13 +641,13 @@ async def test_warnings_and_what_is_included_are_no_matches():
     warning = {"resource": {"resourceType": "OperationOutcome", "issue": []}}
     included = {"resource": {"resourceType": "Device", "id": "d"}, "search": {"mode": "include"}}
     right = known_as("v")
-    answer = {"resourceType": "Bundle", "type": "searchset", "entry": [warning, included, {"resource": right}]}
-    assert await Service(says(200, answer)).client.search("Patient", "s", "v") == [right]
+    answer = searchset(warning, included, {"resource": right})
+    assert await Service(answer).client.search("Patient", "s", "v") == [right]
 
 
 async def test_a_batch_that_mixes_up_its_answers_is_an_outage():
     other = {"response": {"status": "200"}, "resource": {**PATIENT, "id": "pt-2"}}
-    service = Service(says(200, {"resourceType": "Bundle", "entry": [other]}))
+    service = Service(says(200, {"resourceType": "Bundle", "type": "batch-response", "entry": [other]}))
     assert (await failure(service.client.read_all(["Patient/pt-1"]))).code == "fhir.garbled"
 
 
@@ -652,7 +685,7 @@ async def test_a_search_that_the_server_does_not_know_finds_no_referrer(status):
     def answer(request):
         entries = [{"response": {"status": status}} for _ in json.loads(request.content)["entry"]]
         entries[-1] = {"response": {"status": "200"}, "resource": EMPTY}
-        return httpx.Response(200, json={"resourceType": "Bundle", "entry": entries})
+        return httpx.Response(200, json={"resourceType": "Bundle", "type": "batch-response", "entry": entries})
 
     client = asking(answer)
     assert await client.referrers(["Patient/a", "Device/b"]) == {"Patient/a": frozenset(), "Device/b": frozenset()}
@@ -664,12 +697,25 @@ async def test_what_we_may_not_search_may_refer_to_everything(status):
     assert await client.referrers(["Patient/a"]) == {"Patient/a": frozenset({UNSEEN_REFERRER})}
 
 
-@pytest.mark.parametrize("resource", [{}, {"resourceType": "Patient"}, None, 1])
+@pytest.mark.parametrize(
+    "resource", [{}, {"resourceType": "Patient"}, {"resourceType": "Bundle", "type": "history"}, None, 1]
+)
 async def test_a_search_without_its_searchset_is_no_proof_that_nothing_refers(resource):
     assert await asking(each_answered(response={"status": "200"}, resource=EMPTY)).referrers(["Patient/a"])
     problem = await failure(
         asking(each_answered(response={"status": "200"}, resource=resource)).referrers(["Patient/a"])
     )
+    assert (type(problem), problem.code) == (FhirUnavailable, "fhir.garbled")
+
+
+async def test_a_next_page_of_another_type_is_no_proof_that_nothing_more_refers():
+    first = {**EMPTY, "link": [{"relation": "next", "url": f"{BASE}/ImagingStudy?page=2"}]}
+    first_pages = each_answered(response={"status": "200"}, resource=first)
+
+    def answer(request):
+        return first_pages(request) if request.method == "POST" else httpx.Response(200, json={"ok": True})
+
+    problem = await failure(asking(answer).referrers(["Patient/a"]))
     assert (type(problem), problem.code) == (FhirUnavailable, "fhir.garbled")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -24,6 +24,9 @@ from sync.adapters.http.remote import GONE
 from sync.errors import FhirConflict, FhirRejected, FhirUnavailable, ForeignLink, Throttled
 from sync.model import FhirWrite, Resource
 from sync.model.elements import part, parts
+
+BundleType = Literal["searchset", "history", "batch-response", "transaction-response"]
+"""Types of the Bundles that answer our requests."""
 
 _ETAG = re.compile(r'^(?:W/)?"?([^"]*)"?$')
 _ADDRESS = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
@@ -166,20 +169,18 @@ def object_of(response: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def entries_of(response: httpx.Response, *, expected: int | None = None) -> list[dict[str, Any]]:
+def entries_of(response: httpx.Response, kind: BundleType, *, expected: int | None = None) -> list[dict[str, Any]]:
     """
-    Return the entries of a Bundle; exactly ``expected`` entries if each answers one request.
+    Return the entries of a Bundle of a type; exactly ``expected`` entries if each answers one request.
 
     Raises
     ------
     FhirUnavailable
-        The answer is not a Bundle, or has the wrong number of entries.
+        The answer is not such a Bundle, or has the wrong number of entries.
     """
-    bundle = object_of(response)
-    entries = bundle.get("entry") or []
-    is_bundle = bundle.get("resourceType") == "Bundle" and isinstance(entries, list)
-    if not is_bundle or not all(isinstance(entry, dict) for entry in entries):
-        raise FhirUnavailable("the answer is no Bundle", code="fhir.garbled", hint=GATEWAY)
+    entries = _bundle_of(object_of(response), kind).get("entry") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FhirUnavailable("the entries of a Bundle are no list", code="fhir.garbled", hint=GATEWAY)
     if expected is not None and len(entries) != expected:
         raise FhirUnavailable(f"{len(entries)} entries answered {expected}", code="fhir.garbled", hint=GATEWAY)
     return entries
@@ -212,8 +213,13 @@ def refused_searchset(status: int) -> Mapping[str, Any] | None:
 
 def searchset_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the searchset in an answer; `FhirUnavailable` if it is not one: that does not prove "no match"."""
-    if body.get("resourceType") != "Bundle":
-        raise FhirUnavailable("a search answered without a searchset", code="fhir.garbled", hint=GATEWAY)
+    return _bundle_of(body, "searchset")
+
+
+def _bundle_of(body: Mapping[str, Any], kind: BundleType) -> Mapping[str, Any]:
+    """Return the Bundle of this type (R4 ``Bundle.type``, 1..1), which says what its entries answer."""
+    if (body.get("resourceType"), body.get("type")) != ("Bundle", kind):
+        raise FhirUnavailable(f"the answer is no Bundle of type {kind}", code="fhir.garbled", hint=GATEWAY)
     return body
 
 
@@ -230,9 +236,9 @@ def matches(response: httpx.Response, resource_type: str) -> list[Resource]:
     Raises
     ------
     FhirUnavailable
-        The answer is not a Bundle, or has matches of another type: it answers another request.
+        The answer is no searchset, or has matches of another type: it answers another request.
     """
-    resources = [_resource_of(entry) for entry in entries_of(response) if _mode(entry) == "match"]
+    resources = [_resource_of(entry) for entry in entries_of(response, "searchset") if _mode(entry) == "match"]
     if {resource.get("resourceType") for resource in resources if resource} - {resource_type, "OperationOutcome"}:
         raise FhirUnavailable("a search answered with another type", code="fhir.garbled", hint=GATEWAY)
     return [resource for resource in resources if resource.get("resourceType") == resource_type]
@@ -246,7 +252,7 @@ def last_body(response: httpx.Response, resource_type: str) -> Resource | None:
     (microsoft/fhir-server, ``DeletionService.CreateSoftDeletedWrapper``) and would be an empty resource if written
     back. Source: FHIR R4 http.html, history: the latest version comes first.
     """
-    for entry in entries_of(response):
+    for entry in entries_of(response, "history"):
         resource = _resource_of(entry)
         is_deletion = part(entry, "request").get("method") == "DELETE" or not resource.keys() - _STAMPED
         if resource.get("resourceType") == resource_type and not is_deletion:

@@ -86,7 +86,8 @@ class Searches:
                 raise_for(response.status_code, response)
             except (FhirConflict, FhirRejected):
                 return []  # no search was answered
-            searchsets += [searchset_in(entry) for entry in entries_of(response, expected=len(requests))]
+            entries = entries_of(response, "batch-response", expected=len(requests))
+            searchsets += [searchset_in(entry) for entry in entries]
         return searchsets
 
     async def _alone(self, search: str) -> Searchset | None:

@@ -33,6 +33,7 @@ from sync.adapters.http.fhir.answers import (
     raise_for,
     resource_in,
     resources_in,
+    searchset_of,
     version_of,
 )
 from sync.adapters.http.fhir.capabilities import Capabilities, capabilities_in
@@ -287,7 +288,7 @@ class HttpFhirServer:
                 break
             response = await self._remote.ask("GET", link, headers=FRESH)
             raise_for(response.status_code, response)
-            bundle = object_of(response)
+            bundle = searchset_of(object_of(response))
             resources += resources_in(bundle)
         return resources
 
@@ -295,7 +296,7 @@ class HttpFhirServer:
         requests = [{"request": {"method": "GET", "url": reference}} for reference in references]
         response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=SENDING | FRESH)
         raise_for(response.status_code, response)
-        resources = [resource_in(entry) for entry in entries_of(response, expected=len(requests))]
+        resources = [resource_in(entry) for entry in entries_of(response, "batch-response", expected=len(requests))]
         return [
             one_resource(resource, *reference.split("/"))
             for resource, reference in zip(resources, references, strict=True)
@@ -305,7 +306,7 @@ class HttpFhirServer:
         requests = [_entry(write) for write in writes]
         response = await self._remote.ask("POST", "", content=bundle_of("transaction", requests), headers=SENDING)
         raise_for(response.status_code, response, writes)
-        entries = entries_of(response, expected=len(writes))
+        entries = entries_of(response, "transaction-response", expected=len(writes))
         answered = list(zip(writes, entries, strict=True))
         for write, entry in answered:
             if not is_cancelled(entry):  # cancelled entries do not state the cause
