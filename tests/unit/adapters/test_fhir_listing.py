@@ -72,6 +72,17 @@ async def test_the_last_page_leads_nowhere():
     assert page.following is None
 
 
+@pytest.mark.parametrize(
+    "garbled", [{"entry": 0}, {"entry": {}}, {"link": 7}, {"link": {"next": BASE}}, {"link": [""]}]
+)
+async def test_entries_and_links_that_are_no_list_do_not_mean_that_there_are_none(garbled):
+    for call in (("page", "Patient"), ("search", "Patient", "a", "b")):
+        name, *arguments = call
+        with pytest.raises(FhirUnavailable) as problem:
+            await getattr(Service(searchset(**garbled)).client, name)(*arguments)
+        assert problem.value.code == "fhir.garbled"
+
+
 async def test_a_listing_asks_for_the_id_by_name_and_takes_it_from_the_address_where_it_is_missing():
     entry = {"fullUrl": f"{BASE}/Patient/pt-7", "resource": {"resourceType": "Patient"}}
     service = Service(searchset(entry, {"resource": {"resourceType": "Patient"}}))

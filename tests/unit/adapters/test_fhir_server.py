@@ -373,7 +373,7 @@ def bundle_of(*resources, following=None):
 
 
 def searchset(*entries, **more):
-    return says(200, {"resourceType": "Bundle", "type": "searchset", "entry": list(entries), **more})
+    return says(200, {"resourceType": "Bundle", "type": "searchset", "entry": list(entries)} | more)
 
 
 @pytest.mark.parametrize(
@@ -698,7 +698,8 @@ async def test_what_we_may_not_search_may_refer_to_everything(status):
 
 
 @pytest.mark.parametrize(
-    "resource", [{}, {"resourceType": "Patient"}, {"resourceType": "Bundle", "type": "history"}, None, 1]
+    "resource",
+    [{}, {"resourceType": "Patient"}, {"resourceType": "Bundle", "type": "history"}, {**EMPTY, "entry": "x"}, None, 1],
 )
 async def test_a_search_without_its_searchset_is_no_proof_that_nothing_refers(resource):
     assert await asking(each_answered(response={"status": "200"}, resource=EMPTY)).referrers(["Patient/a"])

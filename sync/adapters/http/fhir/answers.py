@@ -178,12 +178,20 @@ def entries_of(response: httpx.Response, kind: BundleType, *, expected: int | No
     FhirUnavailable
         The answer is not such a Bundle, or has the wrong number of entries.
     """
-    entries = _bundle_of(object_of(response), kind).get("entry") or []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FhirUnavailable("the entries of a Bundle are no list", code="fhir.garbled", hint=GATEWAY)
+    entries = _listed(_bundle_of(object_of(response), kind), "entry")
     if expected is not None and len(entries) != expected:
         raise FhirUnavailable(f"{len(entries)} entries answered {expected}", code="fhir.garbled", hint=GATEWAY)
     return entries
+
+
+def _listed(bundle: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the entries or links of a Bundle; `FhirUnavailable` if they are no list: that does not mean "none"."""
+    listed = bundle.get(name)
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise FhirUnavailable("a list in a Bundle is something else", code="fhir.garbled", hint=GATEWAY)
+    return listed
 
 
 def searchset_in(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -224,8 +232,8 @@ def _bundle_of(body: Mapping[str, Any], kind: BundleType) -> Mapping[str, Any]:
 
 
 def resources_in(bundle: Mapping[str, Any]) -> list[Resource]:
-    """Return the matches of a searchset, of whatever type."""
-    matches = [_resource_of(entry) for entry in parts(bundle, "entry") if _mode(entry) == "match"]
+    """Return the matches of a searchset, of whatever type; `FhirUnavailable` if its entries are no list."""
+    matches = [_resource_of(entry) for entry in _listed(bundle, "entry") if _mode(entry) == "match"]
     return [resource for resource in matches if resource]
 
 
@@ -303,9 +311,10 @@ def next_link(bundle: Mapping[str, Any], base: str, resource_type: str) -> str |
     ------
     ForeignLink
         The link's path is neither below ours nor that of a search: it gets no request, and no token.
+    FhirUnavailable
+        The links are no list: a page without a next one must not look like the last.
     """
-    links = bundle.get("link") or []
-    urls = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
+    urls = [link.get("url") for link in _listed(bundle, "link") if link.get("relation") == "next"]
     if not urls:
         return None
     try:
