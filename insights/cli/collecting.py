@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -213,12 +215,18 @@ def _fetched(store: Store, catalogue: Catalogue, url: str, *, refresh: bool, pag
     return asyncio.run(download())
 
 
+def _bar(columns: Iterable[ProgressColumn]) -> Progress:
+    """Return a progress bar on standard error, which only a terminal shows: elsewhere it would leave blank lines."""
+    out = console()
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
 class _Loading:
     """Shows the loaded bytes and the remaining time."""
 
     def __init__(self, data: Input) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console(), transient=True)
+        self._bar = _bar(columns)
         self._task = self._bar.add_task("load", total=data.size)
 
     def __enter__(self) -> _Loading:  # noqa: PYI034 -- it is final
@@ -237,7 +245,7 @@ class _Downloading:
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console(), transient=True)
+        self._bar = _bar(columns)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Downloading:  # noqa: PYI034 -- it is final

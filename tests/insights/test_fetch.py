@@ -11,12 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from insights.collect import Store, build
 from insights.errors import CollectError, Unavailable
+from insights.fetch import service as service_module
 from insights.fetch.fetching import fetch
 from insights.fetch.service import connected
 from sync.adapters.http.retrying import ATTEMPTS
+from sync.cli import app
 from tests.insights.collected import catalogue, tables, write
 from tests.insights.collected import collect as collect_files
 from tests.insights.test_collect import condition, patient
@@ -304,3 +307,15 @@ def test_only_types_that_views_read_are_asked_for(tmp_path):
     assert {path for path, _ in server.asked} == {"/metadata", "/$export", "/Patient", "/Condition"}
     assert all(re.fullmatch(r"/\$?[A-Za-z]+", path) for path, _ in server.asked)
     assert urlsplit(BASE).path == "/fhir"
+
+
+@pytest.mark.parametrize("source", ["--ndjson", "--fhir"])
+def test_where_no_terminal_shows_the_bars_the_command_writes_no_blank_lines(tmp_path, monkeypatch, source):
+    def stand_in(url):
+        return connected(url, transport=httpx.MockTransport(Server(*WORLD)), sleep=_no_wait)
+
+    monkeypatch.setattr(service_module, "connected", stand_in)
+    address = BASE if source == "--fhir" else str(write(tmp_path / "in", *WORLD))
+    ended = CliRunner().invoke(app, ["collect", str(tmp_path / "data"), source, address], catch_exceptions=False)
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert all(line.strip() for line in ended.stderr.splitlines()), ended.stderr
