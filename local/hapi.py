@@ -43,16 +43,12 @@ _DEBIAN_PACKAGES = ("openjdk-17-jdk-headless", "maven")
 
 
 @contextlib.contextmanager
-def hapi_server(
-    *, validate_requests: bool = False, on_line: Callable[[str], object] | None = None
-) -> Iterator[FhirServer]:
+def hapi_server(*, on_line: Callable[[str], object] | None = None) -> Iterator[FhirServer]:
     """
     Run a HAPI server, empty, on a free port of the loopback interface for the length of a ``with`` block.
 
     Parameters
     ----------
-    validate_requests
-        Answer 422 to resources that violate the R4 profiles; the default stores them, as the stock server does.
     on_line
         Called with what it logs after its start: warnings and defects, never requests.
 
@@ -63,8 +59,7 @@ def hapi_server(
     """
     folder = ensure_built()
     class_path = os.pathsep.join((str(folder / JAR), str(folder / "lib" / "*")))
-    options = (*JVM_OPTIONS, f"-DvalidateRequests={str(validate_requests).lower()}")
-    command = [_java(), *options, "-cp", class_path, "HapiServer"]
+    command = [_java(), *JVM_OPTIONS, "-cp", class_path, "HapiServer"]
     with running(command, name="HAPI", ready=_base_url, on_line=on_line, seconds=START_SECONDS) as child:
         yield FhirServer(child.announced, child.pid, lambda: child.ended)
 

@@ -30,17 +30,13 @@ import ca.uhn.fhir.narrative2.NullNarrativeGenerator;
 import ca.uhn.fhir.rest.api.EncodingEnum;
 import ca.uhn.fhir.rest.api.IResourceSupportedSvc;
 import ca.uhn.fhir.rest.server.RestfulServer;
-import ca.uhn.fhir.rest.server.interceptor.RequestValidatingInterceptor;
 import ca.uhn.fhir.rest.server.provider.ResourceProviderFactory;
 import ca.uhn.fhir.rest.server.util.ISearchParamRegistry;
-import ca.uhn.fhir.validation.IValidatorModule;
-import ca.uhn.fhir.validation.ResultSeverityEnum;
 import com.zaxxer.hikari.HikariConfig;
 import com.zaxxer.hikari.HikariDataSource;
 import jakarta.persistence.EntityManagerFactory;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.util.List;
 import java.util.Map;
 import javax.sql.DataSource;
 import org.eclipse.jetty.ee10.servlet.ServletContextHandler;
@@ -63,8 +59,8 @@ import org.springframework.transaction.annotation.EnableTransactionManagement;
  * A HAPI FHIR JPA server for R4: one Spring context, one Jetty on the loopback interface, one H2 database in memory.
  *
  * <p>It prints {@code READY <base URL>} on standard output once it answers, and stops when its standard input ends, so
- * that it never outlives the process that started it. System properties: {@code port} (0, the default, is any free
- * port) and {@code validateRequests} (false by default; true answers 422 to what violates the R4 profiles).
+ * that it never outlives the process that started it. The system property {@code port} (0, the default) is any free
+ * port.
  */
 @Configuration
 @EnableTransactionManagement
@@ -135,17 +131,7 @@ public class HapiServer {
                 context.getBean(IValidationSupport.class)));
         fhir.setPagingProvider(context.getBean(DatabaseBackedPagingProvider.class));
         fhir.setDefaultResponseEncoding(EncodingEnum.JSON);
-        if (Boolean.getBoolean("validateRequests")) {
-            fhir.registerInterceptor(requestValidation(context.getBean(IValidatorModule.class)));
-        }
         return fhir;
-    }
-
-    private static RequestValidatingInterceptor requestValidation(IValidatorModule profiles) {
-        RequestValidatingInterceptor validation = new RequestValidatingInterceptor();
-        validation.setFailOnSeverity(ResultSeverityEnum.ERROR);
-        validation.setValidatorModules(List.of(profiles));
-        return validation;
     }
 
     /** HAPI's defaults, less full-text search and scheduled jobs. Searches keep their cache, as on the stock server. */
