@@ -20,7 +20,7 @@ from sync.delivery.handlers import dead_letter_delivery, handle_change
 from sync.errors import BadReplay, PermanentError, StoreUnavailable, UnreadableRow
 from sync.model import Batch, Change, Cursor, Ingested, Locator, ObjectKey, Stored, StudyRef, SubjectKind
 from sync.operators.audit import OperatorAction
-from sync.operators.walks import NewWalk, as_json, begin_walk
+from sync.operators.walks import NewWalk, begin_walk
 from sync.ports import Control, DeadLetters, Deliver, Jobs, ReadFeeds
 from sync.protocol.claims import is_repeat, studies_of
 from sync.protocol.dirty_studies import mark_bypassing_cache
@@ -251,25 +251,38 @@ def _remember(studies: Sequence[StudyRef], marked: set[StudyRef]) -> None:
     marked.update(studies)
 
 
-def _shown(progress: WalkProgress, board: Board, advanced_at: datetime | None) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayProgress:
     """
-    Return a replay as operators see it: its request and progress, without token or UID.
+    A replay as operators see it.
 
-    ``at`` is the time or container at which the first unfinished slice begins.
+    Attributes
+    ----------
+    route
+        How its changes are found; None until that is known.
+    at
+        The time or container at which the first unfinished slice begins; None if all are finished.
+    advanced_at
+        When its row was last written.
     """
+
+    walk: WalkProgress
+    request: ReplayRequest
+    route: str | None
+    at: str | None
+    advanced_at: datetime | None
+
+
+def _shown(progress: WalkProgress, board: Board, advanced_at: datetime | None) -> ReplayProgress:
     row = progress.row
-    request = request_of(row)
     left = next((piece for piece in board.of_walk(row) if not piece.done), None)
-    return {
-        **as_json(progress),
-        "source": request.source,
-        "from": request.start.isoformat() if request.start else None,
-        "to": request.end.isoformat() if request.end else None,
-        "study": request.study.key if request.study else None,
-        "route": route_of(row),
-        "at": began_at(left) if left is not None else None,
-        "advanced_at": advanced_at.isoformat() if advanced_at else None,
-    }
+    return ReplayProgress(
+        walk=progress,
+        request=request_of(row),
+        route=route_of(row),
+        at=began_at(left) if left is not None else None,
+        advanced_at=advanced_at,
+    )
 
 
 def is_replay(row: WalkRow) -> bool:
@@ -277,13 +290,13 @@ def is_replay(row: WalkRow) -> bool:
     return row.name.startswith(PREFIX)
 
 
-async def replays(s: Jobs) -> list[dict[str, object]]:
+async def replays(s: Jobs) -> list[ReplayProgress]:
     """List all replays, the latest first. Only reads."""
     cursors = [cursor async for cursor in s.cursors.all()]
     return replays_on(cursors, s.clock.now())
 
 
-def replays_on(cursors: Sequence[Cursor], now: datetime) -> list[dict[str, object]]:
+def replays_on(cursors: Sequence[Cursor], now: datetime) -> list[ReplayProgress]:
     """List all replays, the latest first; those that this version does not understand are left out. Pure."""
     board = Board.of(cursors)
     moved = {cursor.name: cursor.advanced_at for cursor in cursors}

@@ -16,9 +16,10 @@ from typing import Any
 
 from sync.errors import BadReplay, RequestRefused
 from sync.operators.access import operator_of
-from sync.operators.walks import call_worker
+from sync.operators.walks import as_json, call_worker
 from sync.ports import Core, Deliver, Jobs, Services
 from sync.replay import jobs
+from sync.replay.jobs import ReplayProgress
 from sync.replay.preview import preview_replay
 from sync.replay.requests import ReplayRequest as Replay
 from sync.replay.requests import parse_request
@@ -31,7 +32,7 @@ _FLAGS = ("reread", "dry_run")
 
 async def list_replays(s: Jobs) -> Answer:
     """Answer every replay, without any token, name or UID."""
-    return Answer(body={"replays": await jobs.replays(s)})
+    return Answer(body={"replays": [_as_json(replay) for replay in await jobs.replays(s)]})
 
 
 async def start_replay(request: Request, replayed: Mapping[str, Source], s: Services) -> Answer:
@@ -47,8 +48,23 @@ async def start_replay(request: Request, replayed: Mapping[str, Source], s: Serv
     await _require_known(replay, s)
     begun = await jobs.begin_replay(replay, s, who=caller.name, rate=rate_of(fields))
     await call_worker(s)
-    [shown] = [told for told in await jobs.replays(s) if told["id"] == replay.id]
-    return Answer(body={"begun": begun, "replay": shown}, status=202)
+    [shown] = [listed for listed in await jobs.replays(s) if listed.walk.row.id == replay.id]
+    return Answer(body={"begun": begun, "replay": _as_json(shown)}, status=202)
+
+
+def _as_json(replay: ReplayProgress) -> dict[str, object]:
+    """Return a replay as operators see it: its request and progress, without token or UID."""
+    request = replay.request
+    return {
+        **as_json(replay.walk),
+        "source": request.source,
+        "from": request.start.isoformat() if request.start else None,
+        "to": request.end.isoformat() if request.end else None,
+        "study": request.study.key if request.study else None,
+        "route": replay.route,
+        "at": replay.at,
+        "advanced_at": replay.advanced_at.isoformat() if replay.advanced_at else None,
+    }
 
 
 async def _require_known(replay: Replay, s: Deliver) -> None:

@@ -127,8 +127,8 @@ async def test_slices_go_on_within_hours_of_many_changes_and_over_days(w):
     w.service.store(instance(7, 1))
     w.clock.advance(3600)
     assert await w.batch_by_batch(w.request()) > 5
-    (told,) = await replays(w.services)
-    assert (told["state"], told["counts"]["synced"]) == ("done", 451)
+    (replay,) = await replays(w.services)
+    assert (replay.walk.row.state, replay.walk.counts["synced"]) == (WalkState.DONE, 451)
     await w.source_equals_fhir()
 
 

@@ -24,6 +24,7 @@ from sync.walks.pacing import Pace
 from sync.walks.sharing import Worker, cut_walk, read_walk
 from sync.walks.tending import take_turn, tend_walks
 from sync.walks.walk import Walk
+from sync.web.replays import list_replays
 from tests.change_feed import record
 from tests.walking import finished, one_batch, replayed
 from tests.worlds import OTHER, SOURCES, STUDY, UNREADABLE, MemoryWorld, run, study_id
@@ -290,7 +291,7 @@ async def test_a_feed_that_is_not_as_documented_fails_the_replay_and_says_so(w):
     w.feed.records = broken
     row, _ = await w.compared(w.window())
     assert (row.state, row.problem) == (WalkState.FAILED, "feed.malformed")
-    assert [replay["problem"] for replay in await replays(w.services)] == ["feed.malformed"]
+    assert [replay.walk.problem for replay in await replays(w.services)] == ["feed.malformed"]
 
 
 async def test_an_unreadable_object_gets_its_dead_letter_and_is_counted(w):
@@ -504,6 +505,12 @@ async def test_a_replay_that_is_asked_for_while_it_ends_is_not_over(w):
     assert w.imaging_study()["numberOfInstances"] == 2
 
 
+async def shown(w):
+    """Return the progress of the only replay, as operators see it."""
+    (replay,) = await replays(w.services)
+    return replay.walk
+
+
 async def test_the_timer_cuts_a_replay_by_the_hour_and_calls_workers_for_the_slices(w):
     for number in range(12):
         w.clock.advance(1800)
@@ -511,13 +518,13 @@ async def test_the_timer_cuts_a_replay_by_the_hour_and_calls_workers_for_the_sli
     assert await begin_replay(w.window(), w.services, who="ada")
     assert not await begin_replay(w.window(), w.services, who="ada"), "it is under way"
     assert await tend_walks(w.kinds, w.services, seconds=60) == 1
-    (told,) = await replays(w.services)
-    assert (told["state"], told["slices"], told["unit"], told["share"]) == ("running", 7, "hours", 0.0)
+    walk = await shown(w)
+    assert (walk.row.state, walk.slices, walk.row.unit, walk.share) == (WalkState.RUNNING, 7, "hours", 0.0)
     assert w.store.slice_queue.take() > 1
     await take_turn(w.kinds, w.services, redelivered=False)
     await w.settle()
-    (told,) = await replays(w.services)
-    assert (told["state"], told["share"], told["counts"]) == ("done", 1.0, {"synced": 12, "studies": 4})
+    walk = await shown(w)
+    assert (walk.row.state, walk.share, walk.counts) == (WalkState.DONE, 1.0, {"synced": 12, "studies": 4})
     assert await tend_walks(w.kinds, w.services, seconds=60) == 0
 
 
@@ -529,12 +536,12 @@ async def test_progress_and_the_time_left_are_those_of_the_hours_that_are_done(w
     await cut_walk(await w.row(), w.kinds, w.services, until=math.inf)
     w.clock.advance(60)
     await one_batch(cursor_of(w.window()), w.kinds, w.services)
-    (told,) = await replays(w.services)
-    assert (told["share"], told["seconds_left"], told["counts"]["synced"]) == (0.0, None, 1)
+    walk = await shown(w)
+    assert (walk.share, walk.seconds_left, walk.counts["synced"]) == (0.0, None, 1)
     for _ in range(2):  # the end of the segment, and that nothing follows
         await one_batch(cursor_of(w.window()), w.kinds, w.services)
-    (told,) = await replays(w.services)
-    assert (told["share"], told["seconds_left"], told["slices_done"]) == (0.25, 180, 1)
+    walk = await shown(w)
+    assert (walk.share, walk.seconds_left, walk.slices_done) == (0.25, 180, 1)
 
 
 async def test_a_replay_is_paused_and_cancelled_as_any_walk_and_starts_again(w):
@@ -606,8 +613,8 @@ async def test_studies_are_marked_no_faster_than_the_rate(w, monkeypatch):
 async def test_a_process_without_the_source_leaves_its_replays_to_others(w):
     await begin_replay(replace(w.window(), source="dicom"), w.services, who="ada")
     assert await tend_walks(w.kinds, w.services, seconds=60) == 0
-    (told,) = await replays(w.services)
-    assert (told["state"], told["problem"]) == ("running", None)
+    walk = await shown(w)
+    assert (walk.row.state, walk.problem) == (WalkState.RUNNING, "")
 
 
 async def test_a_feed_that_is_gone_after_it_was_cut_fails_the_replay_and_the_next_one_lists(w):
@@ -684,9 +691,9 @@ async def test_what_operators_see_names_no_object_and_no_uid(w):
         w.put(f"Zztestperson/{number}", sop=f"2.25.{1000 + number}")
     await w.compared(w.window())
     await w.compared(ReplayRequest(source="blob", study=STUDY))
-    shown = json.dumps(await replays(w.services))
-    assert "Zztest" not in shown
-    assert STUDY.study_instance_uid not in shown.replace("2026", "")
+    answer = json.dumps((await list_replays(w.services)).body)
+    assert "Zztest" not in answer
+    assert STUDY.study_instance_uid not in answer.replace("2026", "")
 
 
 async def test_a_preview_says_what_a_replay_does_and_writes_nothing_anywhere(w):
@@ -734,6 +741,6 @@ async def test_a_replay_of_another_shape_is_named_and_hides_no_other(w):
     spoilt = {**stored.value.position["request"], "from": "tomorrow"}
     position = {**stored.value.position, "request": spoilt}
     await w.services.cursors.write(replace(stored.value, position=position), stored.etag)
-    assert [told["study"] is not None for told in await replays(w.services)] == [True]
+    assert [replay.request.study for replay in await replays(w.services)] == [STUDY]
     with pytest.raises(UnreadableRow, match=f"row {cursor_of(w.window())}: from "):
         await cut_walk(await read_walk(cursor_of(w.window()), w.services), w.kinds, w.services, until=math.inf)
