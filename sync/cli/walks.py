@@ -24,7 +24,7 @@ from sync.model import CHECKS
 from sync.model.timestamps import typed_time
 from sync.operators.walks import NewWalk, begin_walk, read_progress
 from sync.ports import Control, Jobs, ReadFeeds, Services
-from sync.protocol.walk_rows import Slice, WalkProgress, WalkState, read_board, read_walk
+from sync.protocol.walk_rows import Slice, WalkProgress, WalkRow, WalkState, read_board, read_walk
 from sync.walks.inline_projection import HintsHere, LeftForTheApp, Projector
 from sync.walks.sharing import Kinds, Worker, cut_walk, end_walks
 from sync.walks.walk import HELD, Walk
@@ -141,12 +141,25 @@ async def share_walk(
     worker = Worker(kinds=kinds, s=s, parallel=parallel, only=name)
     waiting = WaitNotice(out, as_json=as_json)
     merged = Merged(worker.live)
-    merged.take(await _slices(name, s))
+    board = await read_board(s)
+    row = board.walks[name]
+    merged.take(board.of_walk(row))
     meter = Meter(heading, merged, out, as_json=as_json)
-    async with meter.shown():
-        # A small walk has all its slices before the first search for one.
-        await _cut_some(name, kinds, s)
-        return await _take_part(worker, merged, meter, waiting)
+    try:
+        async with meter.shown():
+            # A small walk has all its slices before the first search for one.
+            await _cut_some(name, kinds, s)
+            return await _take_part(worker, merged, meter, waiting)
+    except asyncio.CancelledError:  # Ctrl-C
+        _tell_left(row, out, as_json=as_json)
+        raise
+
+
+def _tell_left(row: WalkRow, out: Console, *, as_json: bool) -> None:
+    """Report that the walk continues without this command."""
+    stops = f"python -m sync walks pause {row.id}"
+    hint = f"Running functions continue the walk, and so does the same command; {stops} stops it."
+    out.print(json.dumps({"event": "left", "walk": row.id, "hint": hint}) if as_json else f"left      {hint}")
 
 
 async def _take_part(worker: Worker, merged: Merged, meter: Meter, waiting: WaitNotice) -> tuple[WalkProgress, float]:
@@ -168,11 +181,6 @@ async def _take_part(worker: Worker, merged: Merged, meter: Meter, waiting: Wait
             waiting.see(progress)
             merged.take(board.of_walk(progress.row))
             await asyncio.sleep(_LOOK_SECONDS)
-
-
-async def _slices(name: str, s: Jobs) -> Sequence[Slice]:
-    board = await read_board(s)
-    return board.of_walk(board.walks[name])
 
 
 async def _cut_some(name: str, kinds: Kinds, s: ReadFeeds) -> None:

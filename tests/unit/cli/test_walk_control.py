@@ -149,3 +149,17 @@ def test_a_walk_of_another_version_is_listed_with_what_to_do_and_cancelled(world
     again = typed("cancel", run)
     assert (again.exit_code, again.output) == (0, told.output)
     assert listed() == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_ctrl_c_says_that_the_walk_continues_and_how_to_stop_it(begun, capsys, as_json):
+    await killed_at(EVERYTHING.cursor, begun)
+    sharing = asyncio.create_task(shared(begun, as_json=as_json))
+    await asyncio.sleep(0.1)
+    sharing.cancel()  # as asyncio.run does at Ctrl-C
+    with pytest.raises(asyncio.CancelledError):
+        await sharing
+    row = await read_walk(EVERYTHING.cursor, begun.services)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"python -m sync walks pause {row.id}" in said
+    assert json.loads(said)["event"] == "left" if as_json else said.startswith("left      Running functions continue")
