@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from insights.collect import Input, read_folder
-from insights.errors import CollectError
+from insights.errors import CollectError, Unavailable
 from insights.fetch.export import export
 from insights.fetch.paging import list_ids, page_all
 from insights.fetch.progress import OnProgress, Progress, begin
@@ -74,7 +74,7 @@ async def fetch(
     Unavailable
         ``collect.unavailable``; repeat.
     """
-    offered, time = await _offered(service)
+    offered, time = await offered_by(service)
     wanted = sorted(types)
     present = [kind for kind in wanted if kind in offered]
     progress = begin(folder, service.base, since, present)
@@ -108,9 +108,14 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _offered(service: FhirService) -> tuple[set[str], str]:
+async def offered_by(service: FhirService) -> tuple[set[str], str]:
     """
     Return the resource types of the service, and its time.
+
+    Raises
+    ------
+    Unavailable
+        ``collect.url``: another answered, for now or for good.
 
     Source: FHIR R4 CapabilityStatement.rest.resource.
     """
@@ -120,8 +125,11 @@ async def _offered(service: FhirService) -> tuple[set[str], str]:
     except SyncError:
         statement = {}
     if answer.is_error or statement.get("resourceType") != "CapabilityStatement":
-        raise CollectError(
-            f"{service.base} is no FHIR service", code="collect.url", hint="The base URL is the one below /metadata."
+        raise Unavailable(
+            f"{service.base} does not answer as a FHIR service",
+            code="collect.url",
+            hint="The base URL is the one below /metadata. If it is right, a gateway or proxy answered: repeat the "
+            "command.",
         )
     offered = {text(resource, "type") for rest in parts(statement, "rest") for resource in parts(rest, "resource")}
     return offered, time_of(answer)

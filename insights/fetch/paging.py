@@ -19,8 +19,9 @@ import httpx
 
 from insights.errors import CollectError
 from insights.fetch.progress import OnProgress, Progress
-from insights.fetch.service import FhirService
+from insights.fetch.service import FhirService, failed, refused
 from sync.adapters.http.fhir.answers import following, matches, object_of
+from sync.adapters.http.fhir.outcomes import is_own
 from sync.errors import SyncError
 from sync.model.circles import Passed, followed
 from sync.model.elements import part, text
@@ -135,25 +136,21 @@ def _passed_on(passed: Passed, link: str | None, kind: str) -> Passed:
     try:
         return followed(passed, link)
     except SyncError as problem:
-        raise _refused(kind, problem) from None
-
-
-def _refused(kind: str, problem: SyncError) -> CollectError:
-    return CollectError(f"a search for {kind}: {problem}", code="collect.refused", hint=problem.hint)
+        raise failed(f"a search for {kind}", problem) from None
 
 
 async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple[list[dict[str, Any]], str | None]:
     """Return the resources of one page of a search, and the link to the next."""
     answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
-    if answer.status_code == httpx.codes.BAD_REQUEST and by:
+    if answer.status_code == httpx.codes.BAD_REQUEST and by and is_own(answer):
         raise unknown_parameter(kind, by)
     if answer.is_error:
-        raise CollectError(f"a search for {kind} answers {answer.status_code}", code="collect.refused")
+        raise refused(f"a search for {kind}", answer)
     try:
         resources = [dict(resource) for resource in matches(answer, kind)]
         next_link = following(answer, service.base, kind)
     except SyncError as problem:
-        raise _refused(kind, problem) from None
+        raise failed(f"a search for {kind}", problem) from None
     if not all(text(resource, "id") for resource in resources):
         # Left out, it would count as deleted when a refresh compares the ids.
         raise CollectError(f"a search for {kind} has a match without an id", code="collect.refused")

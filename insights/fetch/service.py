@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from insights.errors import CollectError, Unavailable
+from insights.errors import CollectError, InsightsError, Unavailable
+from sync.adapters.http.fhir.answers import object_of, one_resource
+from sync.adapters.http.fhir.outcomes import is_own
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.trust import trusted
@@ -27,9 +29,27 @@ _LONGEST_WAIT = 120.0
 _FIRST_HINT = (
     "Check DICOM_SYNC_FHIR_URL or --fhir, that the service runs, and the access to it; then repeat the command."
 )
+_GATEWAY_HINT = (
+    "A gateway, proxy or firewall answered instead of the FHIR service: check the network path, and the address; then "
+    "repeat the command."
+)
 _BLOCK = 1 << 20
 
 Sleep = Callable[[float], Awaitable[None]]
+
+
+def failed(what: str, problem: SyncError) -> InsightsError:
+    """Return a failure of the sync's FHIR client as ours: an outage, or a refusal."""
+    if isinstance(problem, TransientError):
+        return Unavailable(f"{what}: {problem}", code="collect.unavailable", hint=_GATEWAY_HINT)
+    return CollectError(f"{what}: {problem}", code="collect.refused", hint=problem.hint)
+
+
+def refused(what: str, answer: httpx.Response, *, hint: str = "") -> InsightsError:
+    """Return the failure of an answer with an error status: only the service's own outcome is a refusal."""
+    if is_own(answer):
+        return CollectError(f"{what} answers {answer.status_code}", code="collect.refused", hint=hint)
+    return Unavailable(f"{what} answers {answer.status_code}", code="collect.unavailable", hint=_GATEWAY_HINT)
 
 
 class FhirService:
@@ -99,12 +119,16 @@ class FhirService:
         Raises
         ------
         Unavailable
-            ``collect.unavailable``, at once: a person is waiting.
+            ``collect.unavailable``, at once: a person is waiting. Also if a success is not the service's own: then
+            nothing may have been written.
         """
         try:
-            return await self._remote.ask("PUT", path, headers={"Accept": FHIR_JSON}, json=resource)
+            answer = await self._remote.ask("PUT", path, headers={"Accept": FHIR_JSON}, json=resource)
+            if not answer.is_error and not _tells_of_a_write(answer):
+                one_resource(object_of(answer), str(resource["resourceType"]), str(resource["id"]))
         except SyncError as problem:
             raise Unavailable(f"the FHIR service: {problem}", code="collect.unavailable") from None
+        return answer
 
     def below(self, url: str) -> str | None:
         """Return the path of a URL below the base; None for any other URL, which must get no token."""
@@ -141,6 +165,10 @@ class FhirService:
                     with part.open("wb") as out:
                         async for block in answer.aiter_bytes(_BLOCK):
                             out.write(block)
+                if not _is_ndjson(answer, part):
+                    raise Unavailable(
+                        "a file of the export: the answer is no NDJSON", code="collect.unavailable", hint=_GATEWAY_HINT
+                    )
             except httpx.HTTPError as problem:
                 if attempt == _ATTEMPTS or _is_final(problem):
                     raise Unavailable(
@@ -153,6 +181,18 @@ class FhirService:
                 part.replace(file)
                 return file.stat().st_size
         raise AssertionError
+
+
+def _tells_of_a_write(answer: httpx.Response) -> bool:
+    """Return whether a service that does not return the resource says that it wrote it. Source: FHIR R4 http.html."""
+    return is_own(answer) or (not answer.content and ("ETag" in answer.headers or "Location" in answer.headers))
+
+
+def _is_ndjson(answer: httpx.Response, file: Path) -> bool:
+    """Return whether a download can be the service's own; a gateway sends a page, or nothing and no type."""
+    with file.open("rb") as downloaded:
+        first = downloaded.read(_BLOCK).lstrip()[:1]
+    return first == b"{" or (not first and "html" not in answer.headers.get("Content-Type", "html").lower())
 
 
 def _is_final(problem: httpx.HTTPError) -> bool:

@@ -22,10 +22,9 @@ from typing import Any
 from urllib.parse import quote
 
 from insights.collect import Input, Store, build
-from insights.errors import CollectError
-from insights.fetch.fetching import instant_of, time_of
+from insights.fetch.fetching import instant_of, offered_by
 from insights.fetch.patients import batches, changed_patients, fetch_patients, search_by
-from insights.fetch.service import FhirService
+from insights.fetch.service import FhirService, refused
 from insights.inbox.digest import digests, week_of
 from insights.inbox.items import (
     ITEM,
@@ -192,15 +191,12 @@ async def _items_there(service: FhirService, rule: str, people: Collection[str])
 async def _write(service: FhirService, resource: dict[str, Any]) -> None:
     answer = await service.put(f"/Communication/{resource['id']}", resource)
     if answer.is_error:
-        raise CollectError(
-            f"writing a Communication answers {answer.status_code}",
-            code="collect.refused",
-            hint="The identity needs to write Communications.",
-        )
+        raise refused("writing a Communication", answer, hint="The identity needs to write Communications.")
 
 
 async def _server_time(service: FhirService) -> datetime:
-    return datetime.fromisoformat(time_of(await service.get("/metadata")))
+    _, time = await offered_by(service)
+    return datetime.fromisoformat(time)
 
 
 def _count(counts: WatchRun, item: Item) -> None:

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
-from insights.errors import CollectError, InsightsError, TimelineError
+from insights.errors import InsightsError, TimelineError
 from insights.fetch.asked import is_asked_for
-from insights.fetch.service import FhirService
+from insights.fetch.service import FhirService, failed, refused
 from insights.timeline.entries import LANES
-from sync.adapters.http.fhir.answers import following, matches, object_of, one_resource
+from sync.adapters.http.fhir.answers import following, is_gone, matches, object_of, one_resource
 from sync.errors import SyncError
 
 Resource = dict[str, Any]
@@ -75,14 +73,14 @@ async def _read(service: FhirService, identity: str) -> Resource:
     if not _ID.match(identity):
         raise TimelineError("this is no id of a Patient", code="timeline.no_patient", hint="Give the id in FHIR.")
     answer = await service.get(f"/Patient/{identity}", Cache_Control="no-cache")
-    if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+    if is_gone(answer):
         raise TimelineError("there is no such patient", code="timeline.no_patient", hint="Give the id in FHIR.")
     if answer.is_error:
-        raise CollectError(f"reading the patient answers {answer.status_code}", code="collect.refused")
+        raise refused("reading the patient", answer)
     try:
         return one_resource(object_of(answer), "Patient", identity) or {}
     except SyncError as problem:
-        raise CollectError(f"reading the patient: {problem}", code="collect.refused", hint=problem.hint) from None
+        raise failed("reading the patient", problem) from None
 
 
 async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:

@@ -286,7 +286,7 @@ def _one(world):
 
 async def test_a_refusal_to_write_ends_the_pass_and_keeps_the_cursor(world, monkeypatch):
     async def refused(self, path, resource):
-        return httpx.Response(403)
+        return httpx.Response(403, json={"resourceType": "OperationOutcome", "issue": []})
 
     monkeypatch.setattr(FhirService, "put", refused)
     to = ports()

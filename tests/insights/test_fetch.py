@@ -234,7 +234,7 @@ def test_a_service_that_ignores_last_updated_is_not_believed(tmp_path):
 
 
 def test_what_is_no_fhir_service_is_named(tmp_path):
-    with pytest.raises(CollectError) as problem:
+    with pytest.raises(Unavailable) as problem:
         run(lambda _: httpx.Response(200, text="<html>"), tmp_path / "d")
     assert problem.value.code == "collect.url"
 
@@ -267,9 +267,64 @@ def test_a_search_that_is_answered_wrongly_ends_the_collection(tmp_path, fault, 
         run(server, tmp_path / "d")
         since = "2026-06-30T12:00:00Z"
     server.odd = True
-    with pytest.raises(CollectError, match="circle" if fault == "circle" else "another type") as problem:
+    with pytest.raises(Unavailable, match="circle" if fault == "circle" else "another type") as problem:
         run(server, tmp_path / "d", since=since, known={"Patient": frozenset({"p1"}), "Condition": frozenset({"c9"})})
-    assert problem.value.code == "collect.refused"
+    assert problem.value.code == "collect.unavailable"
+
+
+PAGES = {
+    "page": lambda: httpx.Response(200, html="<html>Sign in</html>"),
+    "empty": lambda: httpx.Response(200),
+    "not found": lambda: httpx.Response(404, html="<html>Not found</html>"),
+    "bad request": lambda: httpx.Response(400, html="<html>Bad request</html>"),
+}
+
+
+@pytest.mark.parametrize("since", [None, "2026-06-30T12:00:00Z"])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_gateway_that_answers_for_the_service_is_an_outage(tmp_path, page, since):
+    """A standing watch continues after an outage; a refusal ends it."""
+    server = Server(*WORLD, exports=False)
+    run(server, tmp_path / "d")
+    between = lambda request: PAGES[page]() if request.url.path.endswith("/Patient") else server(request)  # noqa: E731
+    with pytest.raises(Unavailable) as problem:
+        run(between, tmp_path / "d", since=since)
+    assert problem.value.code == "collect.unavailable"
+    run(server, tmp_path / "d", since=since)
+    assert tables(tmp_path / "d") == tables_of(WORLD)
+
+
+@pytest.mark.parametrize("page", ["page", "empty"])
+def test_a_gateways_answer_is_no_file_of_an_export(tmp_path, page):
+    server = Server(*WORLD)
+    between = lambda request: PAGES[page]() if request.url.path == "/fhir/files/Patient" else server(request)  # noqa: E731
+    with pytest.raises(Unavailable) as problem:
+        run(between, tmp_path / "d")
+    assert problem.value.code == "collect.unavailable"
+    run(server, tmp_path / "d")
+    assert tables(tmp_path / "d") == tables_of(WORLD)
+
+
+@pytest.mark.parametrize("page", ["page", "empty"])
+async def test_a_gateways_success_is_no_write(page):
+    async with connected(BASE, transport=httpx.MockTransport(lambda _: PAGES[page]())) as service:
+        with pytest.raises(Unavailable):
+            await service.put("/Communication/c", {"resourceType": "Communication", "id": "c"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"json": {"resourceType": "Communication", "id": "c"}},
+        {"json": {"resourceType": "OperationOutcome", "issue": []}},
+        {"headers": {"ETag": 'W/"1"'}},
+        {"headers": {"Location": f"{BASE}/Communication/c/_history/1"}},
+    ],
+    ids=["the resource", "an outcome", "a version", "an address"],
+)
+async def test_a_service_may_answer_a_write_in_each_way_of_the_standard(answer):
+    async with connected(BASE, transport=httpx.MockTransport(lambda _: httpx.Response(201, **answer))) as service:
+        assert (await service.put("/Communication/c", {"resourceType": "Communication", "id": "c"})).is_success
 
 
 def test_an_export_on_another_server_is_not_followed(tmp_path):

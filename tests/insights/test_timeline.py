@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from insights.errors import CollectError
+from insights.errors import Unavailable
 from insights.fetch.asked import is_asked_for
 from insights.fetch.service import connected
 from insights.timeline.entries import LANES, entries, entry
@@ -211,9 +211,18 @@ async def test_a_failing_search_for_links_is_said_too():
 async def test_an_answer_that_is_not_the_patient_is_refused(answer):
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
     async with connected("https://fhir.example/r4", transport=transport) as service:
-        with pytest.raises(CollectError, match="not the resource that was asked for") as problem:
+        with pytest.raises(Unavailable, match="not the resource that was asked for") as problem:
             await gather(service, "p")
-    assert problem.value.code == "collect.refused"
+    assert problem.value.code == "collect.unavailable"
+
+
+@pytest.mark.parametrize("status", [200, 404, 410])
+async def test_a_gateways_page_does_not_say_that_there_is_no_such_patient(status):
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, html="<html>Sign in</html>"))
+    async with connected("https://fhir.example/r4", transport=transport) as service:
+        with pytest.raises(Unavailable) as problem:
+            await gather(service, "p")
+    assert problem.value.code == "collect.unavailable"
 
 
 @pytest.mark.parametrize("kind", LANES)

@@ -23,6 +23,9 @@ def principal(*roles, name=ADA):
     return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps({"claims": claims}).encode()).decode()}
 
 
+OUTCOME = {"resourceType": "OperationOutcome", "issue": []}
+
+
 class Fhir:
     """A FHIR service with one patient, one study and a reader; it keeps what is written."""
 
@@ -34,10 +37,10 @@ class Fhir:
         kind, _, identity = request.url.path.removeprefix("/r4/").partition("/")
         if request.method == "PUT":
             self.written.append(json.loads(request.content))
-            return httpx.Response(self.audit, json={"resourceType": "OperationOutcome", "issue": []})
+            return httpx.Response(self.audit, json=OUTCOME)
         if kind == "Patient" and identity:
             resource = {"resourceType": "Patient", "id": "p"}
-            return httpx.Response(200, json=resource) if identity == "p" else httpx.Response(404, json={})
+            return httpx.Response(200, json=resource) if identity == "p" else httpx.Response(404, json=OUTCOME)
         entries = {
             "Practitioner": {"id": "d1", "identifier": [{"value": self.identifier}]},
             "ImagingStudy": {"id": "s", "started": "2026-01-01", "description": "SEEN",
@@ -168,3 +171,16 @@ def test_the_function_app_loads_nothing_of_insights_at_start():
     )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("page", [{"html": "<html>Sign in</html>"}, {"content": b""}], ids=["page", "empty"])
+async def test_without_a_record_by_the_service_itself_nothing_is_shown(ask, page):
+    """A gateway answered the AuditEvent with its own page and status 200."""
+    fhir = Fhir()
+
+    def answer(request):
+        return httpx.Response(200, **page) if request.method == "PUT" else fhir(request)
+
+    refused = await ask(answer, principal("timeline-all"))
+    assert refused.status == 503
+    assert "SEEN" not in refused.body
