@@ -28,3 +28,9 @@ def text(of: Element, name: str) -> str:
     """Return a primitive element (0..1) that JSON writes as text; empty if it is missing or no text."""
     value = of.get(name)
     return value if isinstance(value, str) else ""
+
+
+def number(of: Element, name: str) -> int | None:
+    """Return a whole number (0..1); None if it is missing or no whole number."""
+    value = of.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

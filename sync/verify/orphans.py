@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sync.mapping.resource import study_id
 from sync.model import Drift, DriftKind, Resource, StudyRef
 from sync.model.circles import Passed, followed
+from sync.model.elements import parts, text
 from sync.ports import Compare, Deliver
 from sync.verify.studies import check_study
 
@@ -42,8 +43,8 @@ async def check_orphan(listed: Resource, s: Deliver, *, objects: bool = True) ->
 
 def study_of(listed: Resource) -> StudyRef | None:
     """Return the study for which the id of an ImagingStudy was made; None when its identifiers do not say."""
-    for identifier in listed.get("identifier") or []:
-        uid = _UID.fullmatch(str(identifier.get("value", ""))) if isinstance(identifier, dict) else None
+    for identifier in parts(listed, "identifier"):
+        uid = _UID.fullmatch(text(identifier, "value"))
         if uid is not None and study_id(study := StudyRef(study_instance_uid=uid[1])) == listed.get("id"):
             return study
     return None

@@ -28,6 +28,7 @@ from sync.errors import FhirUnavailable, ForeignLink, RequestRefused
 from sync.mapping.endpoint import container_address
 from sync.mapping.resource import endpoint_id, study_id, study_identifier
 from sync.model import Resource, StudyEvent, StudyRef, StudySearch, SubjectKind
+from sync.model.elements import number, part, parts, text
 from sync.model.timestamps import Timestamp, aware_time
 from sync.monitoring.study_state import read_study_state
 from sync.operators.access import caller_of
@@ -284,27 +285,23 @@ async def _row(resource: Resource, s: Deliver) -> ListedStudy | None:
     ref = await _ref(resource, s)
     if ref is None:
         return None
-    changed = resource.get("meta", {}).get("lastUpdated")
     return ListedStudy(
         study=ref.study_instance_uid,
         partition=ref.partition,
         state="removed" if resource.get("status") == "cancelled" else "synced",
-        modalities=tuple(sorted({str(coding.get("code", "")) for coding in resource.get("modality", ())})),
-        started=str(resource.get("started", ""))[:10],
-        series=resource.get("numberOfSeries"),
-        instances=resource.get("numberOfInstances"),
-        at=aware_time(changed),
+        modalities=tuple(sorted({text(coding, "code") for coding in parts(resource, "modality")})),
+        started=text(resource, "started")[:10],
+        series=number(resource, "numberOfSeries"),
+        instances=number(resource, "numberOfInstances"),
+        at=aware_time(part(resource, "meta").get("lastUpdated")),
     )
 
 
 async def _ref(resource: Resource, s: Compare) -> StudyRef | None:
     """Return the study of a resource; the id of our own resources reveals whether it is in a data partition."""
     system = study_identifier(StudyRef(study_instance_uid=""))[0]
-    values = [
-        str(identifier.get("value", ""))
-        for identifier in resource.get("identifier", ())
-        if identifier.get("system") == system
-    ]
+    identifiers = [one for one in parts(resource, "identifier") if one.get("system") == system]
+    values = [value for identifier in identifiers if (value := text(identifier, "value"))]
     if not values:
         return None
     ref, ours = StudyRef(study_instance_uid=values[0].removeprefix("urn:oid:")), str(resource.get("id", ""))

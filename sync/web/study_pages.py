@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from sync.config import address_of
 from sync.errors import FhirRejected, FhirUnavailable, RequestRefused, SyncError
-from sync.model import Resource, StudyEvent, StudyRef
+from sync.model import StudyEvent, StudyRef
+from sync.model.elements import Element, number, part, parts, text
 from sync.monitoring.source_objects import SourceObject, source_objects
 from sync.monitoring.study_state import UNKNOWN, StudyState, read_study_state
 from sync.ports import Compare, Core, Deliver, Services
@@ -188,18 +189,19 @@ async def _series(state: StudyState, s: Compare) -> tuple[list[SeriesLine], str]
         return [], FhirUnavailable.code
     except SyncError as failure:
         return [], failure.code
-    return [_series_line(series) for series in (resource or {}).get("series", ())[:SHOWN]], ""
+    return [_series_line(series) for series in parts(resource or {}, "series")[:SHOWN]], ""
 
 
-def _series_line(series: Resource) -> SeriesLine:
+def _series_line(series: Element) -> SeriesLine:
     """Return a series without elements that may hold free text."""
+    order = number(series, "number")
     return SeriesLine(
-        uid=str(series.get("uid", "")),
-        number=str(series.get("number", "")),
-        modality=str(series.get("modality", {}).get("code", "")),
-        body_site=str(series.get("bodySite", {}).get("display", "")),
-        instances=int(series.get("numberOfInstances", 0)),
-        started=str(series.get("started", ""))[:16].replace("T", " "),
+        uid=text(series, "uid"),
+        number=str(order) if order is not None else "",
+        modality=text(part(series, "modality"), "code"),
+        body_site=text(part(series, "bodySite"), "display"),
+        instances=number(series, "numberOfInstances") or 0,
+        started=text(series, "started")[:16].replace("T", " "),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sync.errors import FhirUnavailable, RequestRefused
 from sync.events import Sources
-from sync.model import Action, Change, StudyRef
+from sync.model import Action, Change, FhirPage, StudyRef
 from sync.web import study_list
 from sync.web.dashboard import dashboard
 from sync.web.exchange import Request, answered
@@ -202,3 +202,33 @@ async def test_a_study_shows_its_series_its_resources_and_the_viewer(w):
     resource = w.projection(StudyRef(study_instance_uid="2.25.2"))
     assert f"http://localhost/fhir/ImagingStudy/{resource.fhir_id}" in shown
     assert f"http://localhost/fhir/Patient/{resource.patient_id}" in shown
+
+
+ODD = [None, 7, "x", {}, ["x"], [None], {"code": 7}, [{"code": ["x"]}]]
+OF_STUDY = ("modality", "started", "numberOfSeries", "numberOfInstances", "meta", "series")
+OF_SERIES = ("uid", "number", "modality", "bodySite", "numberOfInstances", "started")
+
+
+def odd_studies(held, odd):
+    """Yield a study's resource with an element of another type, each in turn."""
+    yield from ({**held, name: odd} for name in OF_STUDY)
+    yield from ({**held, "series": [{**held["series"][0], name: odd}]} for name in OF_SERIES)
+    yield {**held, "identifier": [{"system": "urn:dicom:uid", "value": 7}, *held["identifier"]]}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=json.dumps)
+async def test_an_element_of_another_type_costs_that_element_only(w, monkeypatch, odd):
+    given = []
+    monkeypatch.setattr(w.fhir, "find_studies", lambda *_: later(FhirPage(resources=given)))
+    monkeypatch.setattr(w.fhir, "read", lambda *_: later(given[0]))
+    held = w.imaging_study(StudyRef(study_instance_uid="2.25.2"))
+    for resource in odd_studies(held, odd):
+        given[:] = [resource]
+        assert await uids(w) == ["2.25.2"]
+        assert (await page(w)).status == (await page(w, name="study", uid="2.25.2")).status == 200
+    given[:] = [{**held, "identifier": odd}]
+    assert await uids(w) == []
+
+
+async def later(value):
+    return value
