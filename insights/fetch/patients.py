@@ -18,6 +18,7 @@ from insights.fetch.paging import PAGE, check_since, pages, unknown_parameter
 from insights.fetch.service import FhirService
 from insights.merges import MAX_MERGES
 from sync.model.batches import batched
+from sync.model.elements import Element, part, parts, text
 
 Resource = dict[str, Any]
 
@@ -46,7 +47,7 @@ async def changed_patients(service: FhirService, since: str) -> frozenset[str]:
         async for resources in pages(service, link, kind, by="_lastUpdated"):
             check_since(resources, since, kind)
             identities |= {
-                identity for resource in resources for identity in _ids([resource.get("subject")], "Patient")
+                identity for resource in resources for identity in _ids([part(resource, "subject")], "Patient")
             }
     return frozenset(identities)
 
@@ -74,10 +75,10 @@ async def fetch_patients(
     by_type: dict[str, dict[str, Resource]] = {"Patient": people}
     for kind in OF_PATIENT:
         by_type[kind] = await search_by(service, kind, "patient", about)
-    devices = [observation.get("device") for observation in by_type["Observation"].values()]
+    devices = [part(observation, "device") for observation in by_type["Observation"].values()]
     procedures = by_type["Procedure"].values()
-    devices += [used.get("manipulated") for procedure in procedures for used in procedure.get("focalDevice") or ()]
-    readers = [one for report in by_type["DiagnosticReport"].values() for one in report.get("resultsInterpreter") or ()]
+    devices += [part(used, "manipulated") for procedure in procedures for used in parts(procedure, "focalDevice")]
+    readers = [one for report in by_type["DiagnosticReport"].values() for one in parts(report, "resultsInterpreter")]
     by_type["Device"] = await search_by(service, "Device", "_id", _ids(devices, "Device"))
     by_type["PractitionerRole"] = await search_by(service, "PractitionerRole", "_id", _ids(readers, "PractitionerRole"))
     return _written(by_type, folder, time), frozenset(people)
@@ -122,15 +123,15 @@ async def _linked(service: FhirService, patients: Iterable[str]) -> dict[str, Re
         people |= await search_by(service, "Patient", "_id", pending)
         naming = await search_by(service, "Patient", "link", [f"Patient/{identity}" for identity in pending])
         asked |= pending
-        named = [link.get("other") for person in people.values() for link in person.get("link") or ()]
+        named = [part(link, "other") for person in people.values() for link in parts(person, "link")]
         pending = (naming.keys() | set(_ids(named, "Patient"))) - asked
     return people
 
 
-def _ids(references: Sequence[Any], kind: str) -> list[str]:
+def _ids(references: Sequence[Element], kind: str) -> list[str]:
     """Return the ids of references to a type; other and absolute references are skipped."""
-    texts = [str((reference or {}).get("reference") or "") for reference in references]
-    return [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
+    stated = [text(reference, "reference") for reference in references]
+    return [reference.removeprefix(f"{kind}/") for reference in stated if reference.startswith(f"{kind}/")]
 
 
 def _written(by_type: dict[str, dict[str, Resource]], folder: Path, time: str) -> Input:

@@ -19,6 +19,7 @@ from insights.fetch.service import FhirService, failed, refused
 from insights.timeline.entries import LANES
 from sync.adapters.http.fhir.answers import following, is_gone, matches, object_of, one_resource
 from sync.errors import SyncError
+from sync.model.elements import part, parts, text
 
 Resource = dict[str, Any]
 
@@ -85,7 +86,7 @@ async def _read(service: FhirService, identity: str) -> Resource:
 
 async def _linked(service: FhirService, patient: Resource) -> tuple[list[str], str]:
     """Return the ids of Patients that this one names or that name it, and the text of a failure."""
-    named = [str((link.get("other") or {}).get("reference") or "") for link in patient.get("link") or ()]
+    named = [text(part(link, "other"), "reference") for link in parts(patient, "link")]
     ids = [reference.removeprefix("Patient/") for reference in named if reference.startswith("Patient/")]
     resources, problem = await _asked(service, "Patient", "link", [f"Patient/{patient['id']}"], "&_elements=id,link")
     ids += [str(resource.get("id")) for resource in resources if resource.get("id")]
