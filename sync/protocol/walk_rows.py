@@ -136,7 +136,8 @@ class Slice:
 
     ``following`` is where cutting continues after it: a slice that an earlier version wrote before it was noted in the
     walk's row is found there again and adopted unchanged. ``grows``: its range may receive more, even after it was
-    done. ``needs``: how many slices, counted from the first, must be done before this one.
+    done. ``needs``: how many slices, counted from the first, must be done before this one. ``deaths``: how many holders
+    died since its position last moved.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Slice:
     last: bool = False
     grows: bool = False
     needs: int = 0
+    deaths: int = 0
     at: Json = field(default_factory=dict)
     done: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, FhirPage, ListedObject, Locator, ObjectKey, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
 from sync.verify.batches import RightObjects, right_among
+from sync.verify.careful import repair_object_carefully, repair_study_carefully
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Identity, Judge, identity
 from sync.verify.orphans import check_orphan, study_of
@@ -104,6 +105,8 @@ class Share:
         Objects that any process found right in the round's listings.
     repairs
         Whether to repair now; by default as planned.
+    careful
+        Whether the process that began this part died, so that perhaps a repair ended it.
     turn
         Waits for the turn of a study, or of a page of FHIR's list, if their rate is limited.
     """
@@ -113,6 +116,7 @@ class Share:
     told: dict[int, Place] = field(default_factory=dict)
     right_objects: Sequence[RightObjects] = ()
     repairs: bool | None = None
+    careful: bool = False
     turn: Callable[[], Awaitable[None]] | None = None
 
 
@@ -139,6 +143,10 @@ class Round:
         self._source = listing
         self._audience = audience
         self._share = share
+
+    @property
+    def _run(self) -> str:
+        return f"{self._share.found_in} {self._share.at}"
 
     async def _waited(self) -> None:
         if self._share.turn is not None:
@@ -220,7 +228,8 @@ class Round:
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         open_drifts = drifts
         if self.repairs:
-            await self.checker.with_retries(repair_object, listed.object, self._s)
+            repair = partial(repair_object_carefully, run=self._run) if self._share.careful else repair_object
+            await self.checker.with_retries(repair, listed.object, self._s)
             now = replace(listed, etag=await self._etag(listed))
             open_drifts = await check_listed_object(now, self._s) if now.etag else []
         await self.record(drifts[0].subject, drifts, open_drifts)
@@ -276,8 +285,10 @@ class Round:
         judged = self.judge.with_kept(drifts)
         open_drifts: Sequence[Drift] = judged
         if judged and self.repairs:
-            repairing = partial(repair_study, listed=listed)
-            open_drifts = await self.checker.with_retries(repairing, study, drifts, budget, self._s)
+            repair = partial(repair_study, study, drifts, budget, self._s, listed=listed)
+            if self._share.careful:
+                repair = partial(repair_study_carefully, study, drifts, repair, self._s, run=self._run)
+            open_drifts = await self.checker.with_retries(repair)
         later = [drift for drift in open_drifts if deferring and is_removable(drift)]
         await self.record(study.key, judged, open_drifts, later=later)
 

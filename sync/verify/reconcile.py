@@ -22,7 +22,6 @@ from sync.errors import (
     FhirRejected,
     FhirUnavailable,
     ForeignSource,
-    PermanentError,
     SourceGone,
     SourceUnavailable,
     StaleToken,
@@ -32,8 +31,6 @@ from sync.errors import (
 )
 from sync.model import (
     RECONCILE_CURSOR,
-    Action,
-    Change,
     Drift,
     DriftKind,
     Json,
@@ -47,13 +44,12 @@ from sync.model.timestamps import Timestamp
 from sync.monitoring.timers import note_run
 from sync.operators.pause import projection_pause
 from sync.ports import ObjectListing, Verify
-from sync.protocol.attempts import AttemptsRow, unless_deadly
-from sync.protocol.dead_letters import dead_letter_object, dead_letter_study
 from sync.protocol.known_rows import inspected_of
 from sync.protocol.leases import Lease, held
 from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
+from sync.verify.careful import repair_object_carefully, repair_study_carefully
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Judge
 from sync.verify.objects import object_address
@@ -337,37 +333,16 @@ class _Run:
         judged = self._judge.with_kept(drifts, subject)
         open_drifts: Sequence[Drift] = judged
         if judged and self._repairs and not all(drift.kept for drift in judged):
-            open_drifts = await (self._repair_carefully if self._careful else self._repair)(subject, judged)
+            open_drifts = await self._repair(subject, judged)
         self.found.update(drift.kind for drift in await self._judge.conclude(subject, judged, open_drifts))
-
-    async def _repair_carefully(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
-        """Repair, or write a dead letter for what ended the process of such a repair twice."""
-        s, left, ref = self._s, drifts, self._refs.get(subject)
-        record = await s.projections.find(subject) if ref is None and "/" not in subject else None
-        if ref is not None:
-            where = AttemptsRow.of_object(ref)
-        elif record is not None:
-            where = AttemptsRow.of_study(record.study)
-        else:
-            return drifts
-
-        async def repair() -> None:
-            nonlocal left
-            left = await self._repair(subject, drifts)
-
-        async def bury(refusal: PermanentError) -> None:
-            if ref is not None:
-                await dead_letter_object(Change(object=ref, action=Action.CREATED), refusal, s)
-            elif record is not None:
-                await dead_letter_study(record.study, refusal, s)
-
-        await unless_deadly(where, s, message_id=RECONCILE_CURSOR, work=repair, bury=bury)
-        return left
 
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Repair a study. Resources that belong to no study are left for a person to judge: none is deleted here."""
         if (ref := self._refs.get(subject)) is not None:
-            await repair_object(ref, self._s)
+            if self._careful:
+                await repair_object_carefully(ref, self._s, run=RECONCILE_CURSOR)
+            else:
+                await repair_object(ref, self._s)
             self.repaired += len(drifts)
             return []
         # The subject of a listed resource is an address, which is not a valid table key: storage would answer with an
@@ -376,7 +351,11 @@ class _Run:
         if record is None:
             return drifts
         study = record.study
-        open_drifts = await repair_study(study, drifts, Budget(0), self._s)
+        repair = partial(repair_study, study, drifts, Budget(0), self._s)
+        if self._careful:
+            open_drifts = await repair_study_carefully(study, drifts, repair, self._s, run=RECONCILE_CURSOR)
+        else:
+            open_drifts = await repair()
         self.repaired += max(len(drifts) - len(open_drifts), 0)
         self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(open_drifts), 0))
         return open_drifts

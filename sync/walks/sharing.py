@@ -295,7 +295,7 @@ class Worker:
 
 async def _noting(piece: Slice, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
     async for batch in batches:
-        yield replace(batch, position=replace(piece, at=batch.position).position)
+        yield replace(batch, position=replace(piece, at=batch.position, deaths=0).position)
 
 
 async def _watch(row: WalkRow, pace: Pace, s: ReadFeeds) -> None:

@@ -252,6 +252,7 @@ class Verification(WithoutChanges):
                     told=self.told.of(row.run),
                     right_objects=await self._right_objects(row) if isinstance(part, Studies) else (),
                     repairs=plan.repair and await projection_pause(services) is None,
+                    careful=piece.deaths > 0,
                     turn=s.dirty.turn if isinstance(s.dirty, PacedMarks) else None,
                 ),
             ),

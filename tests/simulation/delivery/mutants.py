@@ -512,6 +512,13 @@ MUTANTS = [
         "careful=False",
     ),
     without(
+        "a slice whose holder died has its repairs noted before",
+        "walks.verification",
+        walk_crashes.verification_ends_processes,
+        "careful=piece.deaths > 0",
+        "careful=False",
+    ),
+    without(
         "the deaths of holders are counted beside the position",
         "walks.walk",
         walk_crashes.walk_ends_processes,

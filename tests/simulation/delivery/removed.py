@@ -27,6 +27,7 @@ CHAIN = (
     "sync.walks.sharing",
     "sync.feeds.reader",
     "sync.verify.reconcile",
+    "sync.walks.verification",
     "sync.monitoring.timers",
 )
 """Modules that import one another in this order: a mutant of one needs fresh copies of those above it."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
 from sync.errors import SyncError
 from sync.operators.walks import begin_walk
+from sync.ports import Services
 from sync.protocol.walk_rows import WalkState, read_walk
+from sync.verify.full_scan import Plan
 from sync.walks.backfill import KIND, Backfill, Scope, new_backfill
+from sync.walks.key_ranges import kind_for
+from sync.walks.verification import KIND as COMPARISON
+from sync.walks.verification import new_verification
 from tests.dicom_services import FeedWorld, instance, uid
 from tests.simulation.delivery.crashes import Worker, reads
 from tests.simulation.delivery.scenes import Killed, Modules, differ
@@ -20,15 +26,21 @@ SCOPE = Scope(container="dicom")
 INNOCENT = 7
 
 
-async def _walk(w: MemoryWorld, m: Modules, *names: str) -> int:
-    """Let one process after the other work on the walk until it ends; return how many died."""
+Kinds = Callable[[Services], Mapping[str, Any]]
+"""Returns the kinds of walks of one process."""
+
+
+async def _walk(
+    w: MemoryWorld, m: Modules, *names: str, walk: str = SCOPE.cursor, kinds_of: Kinds | None = None
+) -> int:
+    """Let one process after the other work on the walk until it ends; return how many died of those objects."""
     deaths = 0
     for _ in range(30):
-        row = await read_walk(SCOPE.cursor, w.services)
+        row = await read_walk(walk, w.services)
         if row is None or row.state is not WalkState.RUNNING:
             break
         worker = Worker(w, reads(*names))
-        kinds = {KIND: Backfill(listing=w.store.objects)}
+        kinds = kinds_of(worker.services) if kinds_of else {KIND: Backfill(listing=w.store.objects)}
         try:
             await m["sharing"].cut_walk(row, kinds, worker.services, until=time.monotonic() + 60)
             await m["sharing"].Worker(kinds=kinds, s=worker.services).work(until=time.monotonic() + 60)
@@ -132,4 +144,34 @@ async def repair_ends_processes(m: Modules) -> list[str]:
     )
 
 
-SCENES = (walk_ends_processes, walk_is_interrupted_often, feed_ends_processes, repair_ends_processes)
+async def verification_ends_processes(m: Modules) -> list[str]:
+    """A comparison of everything repairs objects without events, of which one ends the process: the walk ends."""
+    w = MemoryWorld(containers=("dicom",))
+    for name, sop in (("a", "2.25.11"), ("bad", "2.25.12"), ("c", "2.25.13")):
+        w.put(name, sop=sop)
+    w.clock.advance(3600)
+    asked = new_verification(Plan(repair=True), w.services.settings)
+    kind = kind_for(COMPARISON, w.services.settings)
+
+    def kinds_of(services: Services) -> Mapping[str, Any]:
+        return {kind: m["verification"].Verification(listing=w.store.objects, services=services)}
+
+    await begin_walk(asked, w.services, who="ada")
+    deaths = await _walk(w, m, "bad", walk=asked.name, kinds_of=kinds_of)
+    row = await read_walk(asked.name, w.services)
+    await w.settle()
+    return differ(
+        state=(row.state if row else None, WalkState.DONE),
+        instances=((w.imaging_study() or {}).get("numberOfInstances"), 2),
+        letters=(w.dead_letters(), [("object", "poison.crash")]),
+        deaths=(deaths, 3),
+    )
+
+
+SCENES = (
+    walk_ends_processes,
+    walk_is_interrupted_often,
+    feed_ends_processes,
+    repair_ends_processes,
+    verification_ends_processes,
+)
