@@ -4,6 +4,7 @@ Every failure that the sync can raise, and how it is handled.
     SyncError                    code, hint; the text never holds a value from a file or a resource
     + TransientError             retry_after; the host delivers the message again
     | - SourceUnavailable        the object store did not answer, or answered 5xx
+    | | - GarbageAnswer          a DICOM server's answer is not what was asked for: it is another's
     | | - StudyUnlisted          a DICOM service could list only part of a study
     | | - NothingStored          a DICOM service lists nothing, and nothing was ever stored in it
     | - StoreUnavailable         Table or Queue Storage did not answer, or answered 5xx
@@ -93,6 +94,16 @@ class SourceUnavailable(TransientError):
 
     code = "source.unavailable"
     hint = "Check that the storage account of the DICOM files is reachable and that the identity may read it."
+
+
+class GarbageAnswer(SourceUnavailable):
+    """A DICOM server answered with success, but not with what was asked for."""
+
+    code = "source.garbage"
+    hint = (
+        "A proxy or a sign-in page may answer instead of the DICOM server: check DICOM_SYNC_DICOM_URL, "
+        "DICOM_SYNC_ORTHANC_URL and the network path. Nothing is treated as deleted meanwhile."
+    )
 
 
 class StudyUnlisted(SourceUnavailable):

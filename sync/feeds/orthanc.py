@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sync.errors import SourceUnavailable
+from sync.errors import GarbageAnswer, SourceUnavailable
 from sync.events.fields import sequence_from
 from sync.model import Action, Batch, Change, Json, Locator, ObjectRef, orthanc_cursor
 from sync.model.timestamps import Timestamp
@@ -79,7 +79,7 @@ def changes_of(raw: Any, server: OrthancServer, since: int) -> Changes:
     fields = _lower(raw)
     entries = fields.get("changes")
     if not isinstance(entries, list):
-        raise SourceUnavailable("the changes are no list", code="source.garbage")
+        raise GarbageAnswer("the changes are no list")
     latest: dict[ObjectRef, tuple[Change, str]] = {}
     reached = since
     for entry in map(_lower, entries):

@@ -12,7 +12,7 @@ from sync.adapters.http.dicom.web import DicomWeb, OrthancWeb
 from sync.adapters.http.retrying import ATTEMPTS
 from sync.dicom.header import read_json
 from sync.dicom.instance_names import instance_ref
-from sync.errors import SourceGone, SourceUnavailable
+from sync.errors import GarbageAnswer, NothingStored, SourceGone, SourceUnavailable
 from sync.model import StudyRef
 from sync.telemetry.telemetry import Telemetry
 from tests.dicom_services import instance, uid
@@ -130,7 +130,8 @@ async def test_whatever_is_no_page_is_our_error_without_any_text_of_the_server(a
     service, _ = azure({FEED: answer})
     problem = await failure(service.page())
     assert problem.code == code
-    assert problem.hint
+    assert "DICOM" in problem.hint
+    assert "storage account" not in problem.hint
     assert "sign in" not in str(problem)
 
 
@@ -235,6 +236,16 @@ async def test_a_search_that_is_answered_by_404_found_nothing_out(answer):
     service, _ = azure({f"/v2/studies/{uid(1)}/instances": answer, **ALIVE})
     with pytest.raises(SourceUnavailable):
         [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
+
+
+@pytest.mark.parametrize("feed", [httpx.Response(200), httpx.Response(200, json=[])], ids=["nothing", "no entries"])
+async def test_only_the_list_of_a_new_service_says_that_nothing_was_stored(feed):
+    """Another server answers every address with an empty body and status 200: config check called it sound."""
+    path = f"/v2/studies/{uid(1)}/instances"
+    service, _ = azure({path: httpx.Response(204), LATEST: httpx.Response(204), FEED: feed})
+    with pytest.raises(SourceUnavailable) as refused:
+        [ref async for ref in service.objects_of(StudyRef(study_instance_uid=uid(1)))]
+    assert isinstance(refused.value, NothingStored if feed.content else GarbageAnswer)
 
 
 async def test_a_study_without_any_instance_is_believed_of_a_service_that_answers_elsewhere():

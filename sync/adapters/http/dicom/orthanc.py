@@ -19,7 +19,7 @@ from urllib.parse import quote
 from sync.adapters.http.dicom.service import account_of, ensure_of_instance
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import ORTHANC_FOLDER
-from sync.errors import SourceGone, SourceUnavailable
+from sync.errors import GarbageAnswer, SourceGone, SourceUnavailable
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.model.timestamps import utc_of
 from sync.ports import OrthancServer
@@ -118,7 +118,7 @@ class Orthanc(OrthancServer):
         """Return the metadata of one instance; see `sync.ports.InstanceSource.metadata`."""
         instance = await self._instance(f"/{quote(ref.name)}")
         if not isinstance(instance, Mapping) or instance.get("ID") != ref.name.rpartition("/")[2]:
-            raise SourceUnavailable("the answer is not the instance that was asked for", code="source.garbage")
+            raise GarbageAnswer("the answer is not the instance that was asked for")
         dataset = await self._by_dicomweb(instance)
         if dataset is None:
             dataset = _as_dicom_json(await self._web.get(f"/{quote(ref.name)}/tags"))
@@ -195,7 +195,7 @@ class Orthanc(OrthancServer):
 def _list(body: Any) -> list[Any]:
     """Return the list in an answer; an answer that is not a list does not mean that the list is empty."""
     if not isinstance(body, list):
-        raise SourceUnavailable("the answer is no list", code="source.garbage")
+        raise GarbageAnswer("the answer is no list")
     return body
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from sync.adapters.http.dicom.web import DicomWeb
 from sync.dicom.instance_names import DEFAULT_PARTITION, instance_ref, uids_of
-from sync.errors import NothingStored, SourceGone, SourceUnavailable, StudyUnlisted
+from sync.errors import GarbageAnswer, NothingStored, SourceGone, SourceUnavailable, StudyUnlisted
 from sync.model import InstanceMetadata, ObjectRef, StudyRef
 from sync.ports import ChangeFeed, RetrievableSource
 
@@ -69,7 +69,7 @@ class DicomService(ChangeFeed, RetrievableSource):
             hint = "Check that DICOM_SYNC_DICOM_URL is the root of a DICOM service with version 2 of its API."
             raise SourceUnavailable("there is no change feed", code="source.refused", hint=hint) from None
         if not isinstance(entries, list):  # an empty body too: the service answers [] if there are no entries
-            raise SourceUnavailable("the change feed answered no list", code="source.garbage")
+            raise GarbageAnswer("the change feed answered no list")
         return entries
 
     async def metadata(self, ref: ObjectRef) -> InstanceMetadata:
@@ -99,7 +99,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         except SourceGone:
             raise self._web.gateway("404 for a search, which never answers so") from None
         if matches:
-            raise SourceUnavailable("404 for what the search has", code="source.garbage", hint=_CONTRADICTION)
+            raise GarbageAnswer("404 for what the search has", hint=_CONTRADICTION)
         await self._prove_alive()
 
     async def _prove_alive(self) -> None:
@@ -109,6 +109,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         except SourceGone:
             raise self._web.gateway("404 for the change feed") from None
         if latest is None:
+            await self.page(limit=1, metadata=False)  # an empty list, unlike the empty body of another server
             raise NothingStored("the change feed has no entry")
         if not isinstance(latest, Mapping) or "sequence" not in {str(key).lower() for key in latest}:
             raise self._web.gateway("the change feed has no latest entry")
@@ -161,7 +162,7 @@ class DicomService(ChangeFeed, RetrievableSource):
         except SourceGone:
             raise self._web.gateway("404 for a search, which never answers so") from None
         if datasets and not isinstance(datasets, list):
-            raise SourceUnavailable("the search answered no list", code="source.garbage")
+            raise GarbageAnswer("the search answered no list")
         return datasets or ()
 
     async def _ask(self, partition: str, path: str, **parameters: str | int) -> Any:
@@ -195,7 +196,7 @@ def ensure_of_instance(dataset: Any, sop: str) -> None:
     """
     stated = _value(dataset, _SOP_UID).strip("\0 ")
     if not stated or stated != (sop or stated):
-        raise SourceUnavailable("the answer is not the metadata that were asked for", code="source.garbage")
+        raise GarbageAnswer("the answer is not the metadata that were asked for")
 
 
 def _instance_of(account: str, study: StudyRef, dataset: Any) -> ObjectRef | None:

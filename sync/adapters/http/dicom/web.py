@@ -20,7 +20,7 @@ import httpx
 from sync.adapters.http.no_answer import words_of
 from sync.adapters.http.remote import GONE, Remote
 from sync.adapters.retry_after import retry_after
-from sync.errors import SourceGone, SourceUnavailable
+from sync.errors import GarbageAnswer, SourceGone, SourceUnavailable
 
 _UNKNOWN_RESOURCE = 17
 """Orthanc's own number of an error, ``ErrorCode_UnknownResource``."""
@@ -95,12 +95,14 @@ class DicomWeb(Remote):
             return parse_json(response.content)
         except (ValueError, RecursionError):
             hint = f"Check that {self._setting} is the address of the DICOM server, not of a web page in front of it."
-            raise SourceUnavailable("the answer is no JSON", code="source.garbage", hint=hint) from None
+            raise GarbageAnswer("the answer is no JSON", hint=hint) from None
 
     def no_answer(self, problem: Exception) -> SourceUnavailable:
         """Report an outage."""
-        hint = f"Check that {self._setting} is right and that the server runs; reading continues automatically."
-        return SourceUnavailable(words_of(problem), hint=hint)
+        return SourceUnavailable(words_of(problem), hint=self._outage_hint())
+
+    def _outage_hint(self) -> str:
+        return f"Check that {self._setting} is right and that the server runs; reading continues automatically."
 
     def is_own(self, response: httpx.Response) -> bool:
         """
@@ -139,7 +141,7 @@ class DicomWeb(Remote):
         if status < httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.REQUEST_TIMEOUT:
             hint = f"Check that {self._setting} is the address of the DICOM server itself."
             raise SourceUnavailable(str(status), code="source.refused", hint=hint, retry_after=wait)
-        raise SourceUnavailable(str(status), retry_after=wait)
+        raise SourceUnavailable(str(status), hint=self._outage_hint(), retry_after=wait)
 
 
 class OrthancWeb(DicomWeb):
