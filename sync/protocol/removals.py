@@ -76,9 +76,9 @@ _CEILING: RowValue[Ceiling] = RowValue(Ceiling)
 
 
 async def read_ceiling(s: Jobs) -> Ceiling:
-    """Return the ceiling's present state. Only reads."""
+    """Return the ceiling's present state: a new window where the stored one is over. Only reads."""
     stored = await s.cursors.read(CURSOR)
-    return ceiling_of(stored.value if stored is not None else None)
+    return await _present(stored, s)
 
 
 def ceiling_of(cursor: Cursor | None) -> Ceiling:
@@ -140,9 +140,7 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
 
     async def count_study() -> bool:
         stored = await s.cursors.read(CURSOR)
-        ceiling = ceiling_of(stored.value if stored is not None else None)
-        if ceiling.is_over(s.clock.now()):
-            ceiling = Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
+        ceiling = await _present(stored, s)
         if key in ceiling.studies:
             return True
         if ceiling.held_since is not None and not approved:
@@ -164,6 +162,13 @@ async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
     # for the row, give up, and be delivered again after a delay.
     async with s.caches.counting_removals:
         return await retry_on_conflict(count_study, subject=_ROW)
+
+
+async def _present(stored: Stored[Cursor] | None, s: Jobs) -> Ceiling:
+    ceiling = ceiling_of(stored.value if stored is not None else None)
+    if not ceiling.is_over(s.clock.now()):
+        return ceiling
+    return Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
 
 
 async def reset_ceiling(s: Jobs, *, approve: bool) -> None:

@@ -51,6 +51,17 @@ async def w():
     return World()
 
 
+async def test_before_and_after_a_window_none_of_the_allowed_removals_is_used(w):
+    """A row that no removal has written since said 0 of 0, and one of yesterday its counts "in this hour"."""
+    unused = await read_ceiling(w.services)
+    assert (len(unused.studies), unused.limit) == (0, FEW)
+    await may_remove("2.25.1", w.services)
+    assert len((await read_ceiling(w.services)).studies) == 1
+    w.clock.advance(WINDOW.total_seconds())
+    later = await read_ceiling(w.services)
+    assert (len(later.studies), later.limit) == (0, FEW)
+
+
 async def test_no_more_studies_go_within_an_hour_than_the_ceiling_allows(w):
     await w.fill()
     await w.lose()
