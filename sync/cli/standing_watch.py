@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sync.errors import SyncError
+from sync.monitoring.alerts.evaluation import CURSOR
 from sync.monitoring.alerts.watch import watch
-from sync.ports import Notice
+from sync.monitoring.clock import StorageClock
+from sync.ports import Notice, Services
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -71,6 +74,19 @@ async def stand_watch(
             warn(failure)
 
 
+async def by_storage_clock(s: Services) -> Services:
+    """
+    Return the services with the storage's time, so that ages are right where this machine's clock is wrong.
+
+    Raises
+    ------
+    StoreUnavailable
+        Storage did not answer.
+    """
+    await s.cursors.read(CURSOR)  # its answer tells the time
+    return replace(s, clock=StorageClock(s.clock, s.caches.clock_offset))
+
+
 async def watch_once(running: Running) -> Sequence[Notice]:
     """
     Do one round; return the alerts raised or cleared. Idempotent, even with several watchers.
@@ -81,7 +97,7 @@ async def watch_once(running: Running) -> Sequence[Notice]:
         Storage did not answer.
     """
     return await watch(
-        running.services,
+        await by_storage_clock(running.services),
         recorder=running.recorder,
         channels=running.channels,
         listing=running.listing,

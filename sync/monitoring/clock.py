@@ -7,12 +7,31 @@ the difference as a reason, `sync.bootstrap.connections` as a failed check.
 
 from __future__ import annotations
 
-from sync.ports import ClockOffset
+from datetime import datetime, timedelta
+
+from sync.ports import Clock, ClockOffset
 
 WRONG_SECONDS = 60.0
 """Seconds from which on two clocks count as different: less affects no quiet period and no limit of an alert."""
 
 CLOCK_HINT = "Synchronise the clock of this machine, for example with chrony or systemd-timesyncd."
+
+
+class StorageClock(Clock):
+    """The storage's time where this machine's clock is wrong; else this machine's."""
+
+    def __init__(self, clock: Clock, offset: ClockOffset) -> None:
+        self._clock, self._offset = clock, offset
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        ahead = self._offset.seconds_ahead
+        wrong = ahead is not None and abs(ahead) >= WRONG_SECONDS
+        return self._clock.now() - timedelta(seconds=ahead if wrong and ahead else 0.0)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let other tasks run for that time."""
+        await self._clock.sleep(seconds)
 
 
 def clock_problem(offset: ClockOffset) -> str:

@@ -64,9 +64,11 @@ async def test_a_search_that_always_fails_is_an_outage():
     assert failure.value.code == "source.unavailable"
 
 
-def nothing_stored(request: httpx.Request) -> httpx.Response:
-    is_feed = request.url.path.endswith("/changefeed/latest")
-    return httpx.Response(200, json=None) if is_feed else httpx.Response(204)
+def nothing_stored(request):
+    """As the service does: the feed is an empty list, its latest entry nothing, and a search has no match."""
+    if request.url.path.endswith("/changefeed"):
+        return httpx.Response(200, json=[])
+    return httpx.Response(200 if request.url.path.endswith("/latest") else 204)
 
 
 async def test_a_service_in_which_nothing_was_stored_lists_nothing_but_proves_nothing():

@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import signal
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,32 @@ async def test_a_round_that_storage_prevents_is_told_and_the_next_one_is_done(mo
     assert [failure.code for failure in warned] == ["store.unavailable"]
     assert {notice.code for notice in told} == {"alert.lag", "alert.stopped"}
     assert world.told() == [("raised", notice.code) for notice in told]
+
+
+class Ahead:
+    """The clock of another machine, an hour ahead."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def now(self):
+        return self.clock.now() + timedelta(hours=1)
+
+    async def sleep(self, seconds):
+        await self.clock.sleep(seconds)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_wrong_clock_of_the_watching_machine_raises_no_alert(known):
+    """It took the sweeps of an app that runs for an hour old, and raised a critical alert."""
+    world = Watched()
+    await world.tick(times=2)
+    caches = world.s.caches
+    caches.clock_offset.seconds_ahead = 3600.0 if known else None
+    elsewhere = running(world)
+    elsewhere.services = replace(world.s, clock=Ahead(world.s.clock))
+    await watch_once(elsewhere)
+    assert world.told() == ([] if known else [("raised", "alert.stopped")])
 
 
 @pytest.fixture
