@@ -1,17 +1,22 @@
 """
 A lock by which one process at a time writes a folder or a file.
 
-The operating system releases it with its process, however that ends, so a killed command blocks nothing.
+The operating system releases it with its process, however that ends, so a killed command blocks nothing. Windows has no
+such lock that goes with its file: two processes are not kept apart there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _OWN = 0o600
 
@@ -32,6 +37,9 @@ def held(lock: Path) -> Iterator[None]:
     OSError
         The file cannot be written.
     """
+    if fcntl is None:
+        yield
+        return
     descriptor = _locked(lock)
     try:
         yield
