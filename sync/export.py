@@ -34,6 +34,9 @@ CHUNK = 200
 AT_ONCE = 8
 """Studies mapped at once; beside the tables, all of it is work for the processor."""
 
+LOCK = ".lock"
+"""File by which one command at a time writes a folder."""
+
 _FILE = re.compile(r"[A-Z][A-Za-z]+-\d{4,}\.ndjson(\.part)?")
 _KEY_DIGITS = 8
 
@@ -54,7 +57,7 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
         It cannot be made or read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = sorted(folder.iterdir())
+    paths = sorted(path for path in folder.iterdir() if path.name != LOCK)
     if paths and not overwrite:
         raise NotEmpty("the folder is not empty; choose another one, or --overwrite an earlier export")
     if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in paths):

@@ -24,9 +24,9 @@ from insights.cohort.extracts import Column, Extract
 from insights.cohort.protection import text
 from insights.cohort.question import Question
 from insights.errors import CohortError
-from insights.held import held
 from insights.views.reader import connect
 from insights.views.shape import literal
+from sync.file_locks import held
 
 MANIFEST = "manifest.json"
 FORMATS = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}

@@ -18,9 +18,9 @@ import duckdb
 
 from insights.data_folder import AUDIT, KEY
 from insights.errors import CollectError
-from insights.held import Busy, held
 from insights.views import Catalogue
 from insights.views.reader import connect
+from sync.file_locks import Busy, held
 
 TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"

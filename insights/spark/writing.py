@@ -7,10 +7,10 @@ from pathlib import Path
 
 from insights.collect.files import Input
 from insights.errors import CollectError
-from insights.held import held
 from insights.spark.described import describe, write_described
 from insights.spark.engine import failures_named, run_views, session, write_tables
 from insights.views import Catalogue
+from sync.file_locks import held
 
 
 def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:

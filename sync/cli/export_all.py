@@ -10,11 +10,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sync.cli.connecting import with_services
-from sync.cli.reporting import EXIT_UNAVAILABLE, EXIT_USAGE, console, results
+from sync.cli.reporting import EXIT_UNAVAILABLE, console, results
 from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
 from sync.config.forms import NEW_CONTAINER
-from sync.export import NotEmpty, prepare
+from sync.export import LOCK, NotEmpty, prepare
 from sync.export import export as export_to
+from sync.file_locks import held
 from sync.model.exports import Manifest, json_of
 from sync.protocol.walk_rows import WalkState
 from sync.walks.exporting import Exporting, fetch_manifest, folder_of, new_export
@@ -40,13 +41,14 @@ def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet:
     if folder is None:
         refuse("name the target: a folder, or --container")
     try:
-        prepare(folder, overwrite=overwrite)
-    except (NotEmpty, OSError) as problem:
-        console().print(
-            str(problem) if isinstance(problem, NotEmpty) else f"{problem.strerror or 'not usable'}: {folder}"
-        )
-        raise typer.Exit(EXIT_USAGE) from None
-    return with_services(lambda running: _export(running, folder, max_bytes, quiet=quiet))
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / LOCK):
+            prepare(folder, overwrite=overwrite)
+            return with_services(lambda running: _export(running, folder, max_bytes, quiet=quiet))
+    except NotEmpty as problem:
+        refuse(str(problem))
+    except OSError as problem:
+        refuse(f"{problem.strerror or 'not usable'}: {folder}")
 
 
 def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Manifest:

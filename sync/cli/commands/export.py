@@ -53,7 +53,8 @@ def export(
 
     - 0: everything was written
 
-    - 2: wrong usage or setting, or the folder is not empty; nothing was written
+    - 2: wrong usage or setting, or the folder is not empty, in use by another export or not writable; no manifest
+    was written
 
     - 3: storage did not answer, or the export was paused or cancelled; there is no manifest. Run the command again,
     for a folder with `--overwrite`
