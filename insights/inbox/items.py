@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from insights.outcomes.addressees import Addressed, Addressee
 from insights.outcomes.matching import Matched, Pair, agreement, said_of
 from sync.model import digest
+from sync.model.elements import part, parts, text
 from sync.model.result_events import FeedbackFound, ModelOutcome, ResultEvent
 
 Resource = dict[str, Any]
@@ -64,9 +65,9 @@ def search_tag(to: Addressee) -> str:
 
 def recipient_of(item: Mapping[str, Any]) -> Addressee:
     """Return the recipient of an item; for a model, without its name."""
-    first: Mapping[str, Any] = next(iter(item.get("recipient") or ()), {})
-    named = first.get("identifier") or {}
-    return Addressee(str(first.get("reference") or ""), str(named.get("system") or ""), str(named.get("value") or ""))
+    first: Mapping[str, Any] = next(iter(parts(item, "recipient")), {})
+    named = part(first, "identifier")
+    return Addressee(text(first, "reference"), text(named, "system"), text(named, "value"))
 
 
 def items_of(rule: str, addressed: Iterable[Addressed], now: datetime) -> list[Item]:
@@ -170,26 +171,24 @@ def mark_of(item: Mapping[str, Any], mark: Mark, *, who: str, practitioner: str,
 
 def state_of(resource: Mapping[str, Any]) -> str:
     """Return the state of an item, or the state to which a mark refers."""
-    states = (
-        identifier.get("value") for identifier in resource.get("identifier") or () if identifier.get("system") == STATE
-    )
-    return str(next(states, ""))
+    states = (text(one, "value") for one in parts(resource, "identifier") if one.get("system") == STATE)
+    return next(states, "")
 
 
 def code_of(resource: Mapping[str, Any], field: str = "category") -> str:
     """Return our code of a field; empty if it has none."""
-    codings = [coding for concept in resource.get(field) or () for coding in concept.get("coding") or ()]
-    return str(next((coding.get("code") for coding in codings if coding.get("system") == SYSTEM), ""))
+    codings = [coding for concept in parts(resource, field) for coding in parts(concept, "coding")]
+    return next((text(coding, "code") for coding in codings if coding.get("system") == SYSTEM), "")
 
 
 def rule_of(resource: Mapping[str, Any]) -> str:
     """Return the rule of an item."""
-    return str((resource.get("topic") or {}).get("text") or "")
+    return text(part(resource, "topic"), "text")
 
 
 def _tags(item: Mapping[str, Any]) -> list[dict[str, str]]:
-    tags = (item.get("meta") or {}).get("tag") or ()
-    return [{"system": READER_TAG, "code": str(tag["code"])} for tag in tags if tag.get("system") == READER_TAG]
+    tags = [tag for tag in parts(part(item, "meta"), "tag") if tag.get("system") == READER_TAG]
+    return [{"system": READER_TAG, "code": text(tag, "code")} for tag in tags]
 
 
 def _coded(code: str) -> list[Resource]:

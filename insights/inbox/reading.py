@@ -12,6 +12,7 @@ from insights.fetch.service import FhirService
 from insights.inbox.items import ITEM, MARK, READER_TAG, WITHDRAWN, code_of, recipient_of, rule_of, search_tag, state_of
 from insights.outcomes.addressees import Addressee
 from sync.adapters.http.fhir.answers import carries, escape_token
+from sync.model.elements import part, parts, text
 
 Resource = dict[str, Any]
 
@@ -28,12 +29,12 @@ class Entry:
     @property
     def lines(self) -> list[str]:
         """Return the text of the item."""
-        return [str(content.get("contentString") or "") for content in self.item.get("payload") or ()]
+        return [text(content, "contentString") for content in parts(self.item, "payload")]
 
     @property
     def patient(self) -> str:
         """Return the reference to the Patient."""
-        return str((self.item.get("subject") or {}).get("reference") or "")
+        return text(part(self.item, "subject"), "reference")
 
     @property
     def rule(self) -> str:
@@ -79,10 +80,10 @@ async def owner_of(service: FhirService, name: str) -> Owner:
     matching = await search(service, "Practitioner", f"identifier={quote(escape_token(name), safe='')}")
     practitioners = [practitioner for practitioner in matching if carries(practitioner, None, name)]
     identifiers = {
-        (str(one.get("system") or ""), str(one["value"]))
+        (text(one, "system"), value)
         for practitioner in practitioners
-        for one in practitioner.get("identifier") or ()
-        if one.get("value")
+        for one in parts(practitioner, "identifier")
+        if (value := text(one, "value"))
     }
     return Owner(
         name, frozenset(f"Practitioner/{practitioner['id']}" for practitioner in practitioners), frozenset(identifiers)
@@ -109,16 +110,15 @@ async def read_inbox(service: FhirService, owner: Owner) -> list[Entry]:
 def entries_of(items: Iterable[Resource], communications: Iterable[Resource]) -> list[Entry]:
     """Return items with the latest mark on their present state; pure."""
     marks: dict[tuple[str, str], Resource] = {}
-    for message in sorted(communications, key=lambda one: str(one.get("sent"))):
+    for message in sorted(communications, key=lambda one: text(one, "sent")):
         if code_of(message) == MARK:
-            for about in message.get("inResponseTo") or ():
-                marks[str(about.get("reference")), state_of(message)] = message
+            for about in parts(message, "inResponseTo"):
+                marks[text(about, "reference"), state_of(message)] = message
     entries = [_entry(message, marks.get((f"Communication/{message['id']}", state_of(message)))) for message in items]
-    return sorted(entries, key=lambda one: (str(one.item.get("sent")), str(one.item["id"])), reverse=True)
+    return sorted(entries, key=lambda one: (text(one.item, "sent"), str(one.item["id"])), reverse=True)
 
 
 def _entry(item: Resource, mark: Resource | None) -> Entry:
     if mark is None:
         return Entry(item)
-    by = str((mark.get("sender") or {}).get("display") or "")
-    return Entry(item, code_of(mark, "reasonCode"), by, str(mark.get("sent") or ""))
+    return Entry(item, code_of(mark, "reasonCode"), text(part(mark, "sender"), "display"), text(mark, "sent"))
