@@ -18,6 +18,7 @@ One row of table ``cursors`` holds the counts, written under its ETag: two proce
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -58,11 +59,13 @@ class Ceiling:
     The removals since ``began``, and whether further ones are held.
 
     ``studies`` are digests of studies that lost instances; ``held_since`` is None while removals continue. An
-    operator has confirmed the removals held up to ``approved_at``.
+    operator has confirmed the removals held up to ``approved_at``; those that followed are ``confirmed``, and take no
+    place below the ceiling.
     """
 
     began: Timestamp | None = None
     studies: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
     limit: int = 0
     held_since: Timestamp | None = None
     approved_at: Timestamp | None = None
@@ -111,15 +114,15 @@ async def ensure_removable(study: str, kind: SubjectKind, subject: str, s: Remov
     StoreUnavailable, Contention
         Whether the ceiling is reached is unknown; nothing may be removed.
     """
-    if await may_remove(study, s):
-        return
-    ceiling = await read_ceiling(s)
-    if not await _is_approved(kind, subject, ceiling, s):
+
+    async def is_approved(ceiling: Ceiling) -> bool:
+        return await _is_approved(kind, subject, ceiling, s)
+
+    if not await _count_study(study, s, is_approved=is_approved):
+        ceiling = await read_ceiling(s)
         raise RemovalHeld(
             f"{counted(len(ceiling.studies), 'study', 'studies')} within an hour, allowed {ceiling.limit}"
         )
-    # The last object of a study removes the study too, which has no confirmed dead letter of its own.
-    await _count_study(study, s, approved=True)
 
 
 async def may_remove(study: str, s: Jobs) -> bool:
@@ -131,23 +134,28 @@ async def may_remove(study: str, s: Jobs) -> bool:
     StoreUnavailable, Contention
         Whether the study may lose an instance is unknown.
     """
-    return await _count_study(study, s, approved=False)
+    return await _count_study(study, s)
 
 
-async def _count_study(study: str, s: Jobs, *, approved: bool) -> bool:
-    """Count a study, an approved one even past the ceiling; return whether it may lose an instance."""
+async def _count_study(study: str, s: Jobs, *, is_approved: Callable[[Ceiling], Awaitable[bool]] | None = None) -> bool:
+    """Count a study, an approved one beside the ceiling; return whether it may lose an instance."""
     key = digest("removal", study, length=_KEY)
 
     async def count_study() -> bool:
         stored = await s.cursors.read(CURSOR)
         ceiling = await _present(stored, s)
-        if key in ceiling.studies:
+        if key in ceiling.studies or key in ceiling.confirmed:
             return True
-        if ceiling.held_since is not None and not approved:
+        # Before it is counted: what an operator confirmed must not close the ceiling again.
+        if is_approved is not None and await is_approved(ceiling):
+            # The last object of a study removes the study too, which has no confirmed dead letter of its own. One that
+            # finds no room in the row is confirmed separately.
+            if len(ceiling.confirmed) < _MOST_COUNTED:
+                await _write(replace(ceiling, confirmed=(*ceiling.confirmed, key)), stored, s)
+            return True
+        if ceiling.held_since is not None:
             return False
-        allowed = len(ceiling.studies) < (_MOST_COUNTED if approved else ceiling.limit)
-        if approved and not allowed:
-            return True  # the removal of its study asks again, and is confirmed separately
+        allowed = len(ceiling.studies) < ceiling.limit
         if allowed:
             grown = replace(ceiling, studies=(*ceiling.studies, key))
         else:

@@ -15,7 +15,7 @@ from sync.delivery import handlers
 from sync.errors import RemovalHeld
 from sync.model import Change, StudyRef
 from sync.ports import Services
-from sync.protocol.removals import WINDOW, reset_ceiling
+from sync.protocol.removals import WINDOW, read_ceiling, reset_ceiling
 from tests.simulation.contents import Content
 from tests.simulation.mutants import Mutant
 from tests.simulation.stepping import new_caches, run
@@ -117,6 +117,8 @@ def schedule(
     w.play()
     if wrong is None and (w.studies(), w.held()) != (0, set()):
         wrong = f"{w.studies()} studies and {len(w.held())} dead letters are left of what was confirmed"
+    if wrong is None and run(read_ceiling(w.new_services(step=False))).held_since is not None:
+        wrong = "what was confirmed closed the ceiling again"
     return wrong or next(iter(w.never), None)
 
 
@@ -148,7 +150,7 @@ MUTANTS = [
     Mutant(
         "a study counts once",
         "sync.protocol.removals",
-        "        if key in ceiling.studies:\n            return True\n",
+        "        if key in ceiling.studies or key in ceiling.confirmed:\n            return True\n",
         "",
     ),
     Mutant(
@@ -160,8 +162,15 @@ MUTANTS = [
     Mutant(
         "what was held when an operator confirmed may go",
         "sync.protocol.removals",
-        "    if not await _is_approved(kind, subject, ceiling, s):\n",
-        "    if True:\n",
+        "        if is_approved is not None and await is_approved(ceiling):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "what was confirmed takes no place below the ceiling",
+        "sync.protocol.removals",
+        "replace(ceiling, confirmed=(*ceiling.confirmed, key))",
+        "replace(ceiling, studies=(*ceiling.studies, key), held_since=s.clock.now() if len(ceiling.studies) >= "
+        "ceiling.limit else None)",
     ),
     Mutant(
         "an object's removal is asked for",

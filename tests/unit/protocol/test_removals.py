@@ -163,6 +163,9 @@ async def test_what_is_confirmed_goes_at_once_however_much_it_is():
     assert await confirm_removals(SOURCES, w.services, **WHO) == 9
     await w.run_messages()
     assert (w.in_fhir(), w.held()) == (0, [])
+    ceiling = await read_ceiling(w.services)
+    assert (ceiling.held_since, len(ceiling.studies), len(ceiling.confirmed)) == (None, 0, 9)
+    assert [await may_remove(f"later {number}", w.services) for number in range(4)] == [True, True, True, False]
 
 
 async def test_a_confirmation_is_of_what_was_held_and_of_nothing_later(w):
