@@ -15,7 +15,7 @@ import typer
 
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED, CollectError, TimelineError
-from sync.file_locks import held
+from sync.adapters.file_locks import held
 
 if TYPE_CHECKING:
     from insights.timeline.gather import Gathered

@@ -26,7 +26,7 @@ from insights.cohort.question import Question
 from insights.errors import CohortError
 from insights.views.reader import connect
 from insights.views.shape import literal
-from sync.file_locks import held
+from sync.adapters.file_locks import held
 
 MANIFEST = "manifest.json"
 FORMATS = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}

@@ -20,7 +20,7 @@ from insights.data_folder import AUDIT, KEY
 from insights.errors import CollectError
 from insights.views import Catalogue
 from insights.views.reader import connect
-from sync.file_locks import Busy, held
+from sync.adapters.file_locks import Busy, held
 
 TABLES = "tables.duckdb"
 BUILDING = "tables.building.duckdb"

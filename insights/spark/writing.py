@@ -10,7 +10,7 @@ from insights.errors import CollectError
 from insights.spark.described import describe, write_described
 from insights.spark.engine import failures_named, run_views, session, write_tables
 from insights.views import Catalogue
-from sync.file_locks import held
+from sync.adapters.file_locks import held
 
 
 def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sync.adapters.file_locks import held
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_UNAVAILABLE, console, results
 from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
 from sync.config.forms import NEW_CONTAINER
 from sync.export import LOCK, NotEmpty, prepare
 from sync.export import export as export_to
-from sync.file_locks import held
 from sync.model.exports import Manifest, json_of
 from sync.protocol.walk_rows import WalkState
 from sync.walks.exporting import Exporting, fetch_manifest, folder_of, new_export

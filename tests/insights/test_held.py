@@ -4,7 +4,7 @@ import pytest
 
 from insights.cohort.results import ResultFolder
 from insights.errors import CohortError
-from sync.file_locks import held
+from sync.adapters.file_locks import held
 
 
 def test_a_second_command_with_the_same_folder_leaves_the_files_of_the_first(tmp_path):
@@ -29,7 +29,7 @@ def test_a_refused_folder_is_free_again(tmp_path):
 
 
 def test_a_system_without_such_locks_writes_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("sync.file_locks.fcntl", None)
+    monkeypatch.setattr("sync.adapters.file_locks.fcntl", None)
     with held(tmp_path / "lock"), held(tmp_path / "lock"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -5,9 +5,9 @@ import errno
 import pytest
 import typer
 
+from sync.adapters.file_locks import held
 from sync.cli import export_all
 from sync.export import LOCK
-from sync.file_locks import held
 
 
 def run(folder):
