@@ -170,22 +170,18 @@ async def deliver_poison_object(text: str, sources: Sources, s: Deliver) -> None
     TransientError
         Storage did not answer; deliver again.
     """
-    where = AttemptsRow.of_objects_message(text, sources)
-    row = await count_return(where, s)
-    if row is None:
-        await within_budget(handlers.handle_poison_object(text, sources, s), s)
-        await forget_count(where, s)
-        return
-    if row.deaths >= DEATHS:
-        await within_budget(handlers.handle_poison_object(text, sources, s, code=CRASH_CODE), s)
-        await keep_count(where, s)
-        return
-    async with only_sync_errors():
+
+    async def bury(code: str) -> None:
+        await within_budget(handlers.handle_poison_object(text, sources, s, code=code), s)
+
+    async def send_again() -> None:
         for change in parse_message(text, sources):
             if isinstance(change, PermanentError):
                 await handlers.handle_poison_object(text, sources, s)
                 return
             await s.object_queue.send(lost_message(change))
+
+    await _send_again_or_bury(AttemptsRow.of_objects_message(text, sources), send_again, bury, s, code="poison.object")
 
 
 async def deliver_poison_study(text: str, s: Deliver) -> None:
@@ -199,19 +195,37 @@ async def deliver_poison_study(text: str, s: Deliver) -> None:
     TransientError
         Storage did not answer; deliver again.
     """
-    where = AttemptsRow.of_study_message(text)
-    try:
-        study = parse_study_message(text).study
-    except PermanentError:
-        await within_budget(handlers.handle_poison_study(text, s), s)
-        return
+
+    async def bury(code: str) -> None:
+        await within_budget(handlers.handle_poison_study(text, s, code=code), s)
+
+    async def send_again() -> None:
+        try:
+            study = parse_study_message(text).study
+        except PermanentError:
+            await bury("poison.study")
+            return
+        await s.study_queue.enqueue(study, redelivered=True)
+
+    await _send_again_or_bury(AttemptsRow.of_study_message(text), send_again, bury, s, code="poison.study")
+
+
+async def _send_again_or_bury(
+    where: AttemptsRow,
+    send_again: Callable[[], Awaitable[None]],
+    bury: Callable[[str], Awaitable[None]],
+    s: Deliver,
+    *,
+    code: str,
+) -> None:
+    """Write the dead letter of a poison message: ``code`` if a delivery failed; if all died, only after two deaths."""
     row = await count_return(where, s)
     if row is None:
-        await within_budget(handlers.handle_poison_study(text, s), s)
+        await bury(code)
         await forget_count(where, s)
     elif row.deaths >= DEATHS:
-        await within_budget(handlers.handle_poison_study(text, s, code=CRASH_CODE), s)
+        await bury(CRASH_CODE)
         await keep_count(where, s)
     else:
         async with only_sync_errors():
-            await s.study_queue.enqueue(study, redelivered=True)
+            await send_again()

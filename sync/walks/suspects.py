@@ -36,18 +36,23 @@ def alone_if_suspect(
         if walk.is_suspect:
             async with s.caches.turn:
                 await _recorded(change)
-        elif walk.crashed is not None and s.clock.now() - walk.crashed < KEPT and await is_buried(_row(change), s):
-            await keep_count(_row(change), s)  # a feed names its last entries again and again
-            walk.crashed = s.clock.now()
-        else:
+        elif not await _is_passed_over(change):
             await work(change)
 
+    async def _is_passed_over(change: Change) -> bool:
+        """Return whether a change is buried, as an entry is that a feed names again and again."""
+        if walk.crashed is None or s.clock.now() - walk.crashed >= KEPT:
+            return False
+        where = AttemptsRow.of_change(change)
+        buried = await is_buried(where, s)
+        if buried:
+            await keep_count(where, s)
+            walk.crashed = s.clock.now()
+        return buried
+
     async def _recorded(change: Change) -> None:
-        bury = partial(give_up, change)
-        if not await unless_deadly(_row(change), s, message_id=walk.name, work=partial(work, change), bury=bury):
+        where, bury = AttemptsRow.of_change(change), partial(give_up, change)
+        if not await unless_deadly(where, s, message_id=walk.name, work=partial(work, change), bury=bury):
             walk.crashed = s.clock.now()
 
     return work_on
-
-
-_row = AttemptsRow.of_change

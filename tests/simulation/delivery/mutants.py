@@ -474,12 +474,11 @@ MUTANTS = [
         "a message that is sent again is counted before it is sent",
         _ISOLATION,
         crashes.poison_delivery_dies,
-        "    row = await count_return(where, s)\n    if row is None:\n"
-        "        await within_budget(handlers.handle_poison_object(",
-        "    row = Attempts()\n    if row is None:\n        await within_budget(handlers.handle_poison_object(",
+        "    row = await count_return(where, s)\n",
+        "    row = Attempts()\n",
         (
-            "            await s.object_queue.send(lost_message(change))\n",
-            "            await s.object_queue.send(lost_message(change))\n    await count_return(where, s)\n",
+            "            await send_again()\n",
+            "            await send_again()\n            await count_return(where, s)\n",
         ),
         ("    AttemptsRow,\n    begin_attempt,\n", "    Attempts,\n    AttemptsRow,\n    begin_attempt,\n"),
     ),
@@ -536,8 +535,8 @@ MUTANTS = [
         "an entry that ended its readers is passed over when the feed names it again",
         "walks.suspects",
         walk_crashes.feed_ends_processes,
-        "            await keep_count(_row(change), s)  # a",
-        "            await work(change)  # a",
+        "        elif not await _is_passed_over(change):\n",
+        "        else:\n",
     ),
     without(
         "a copy is handled once its object has got through",
