@@ -20,12 +20,12 @@ from sync.errors import SourceGone
 from sync.model import Drift, DriftKind, FhirPage, ListedObject, Locator, ObjectKey, Projection, Resource, StudyRef
 from sync.ports import ObjectListing, Verify
 from sync.verify.batches import RightObjects, right_among
-from sync.verify.careful import repair_object_carefully, repair_study_carefully
+from sync.verify.careful import Repairs
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Identity, Judge, identity
 from sync.verify.orphans import check_orphan, study_of
-from sync.verify.repair import OF_OBJECTS, REMOVABLE, Budget, repair_study
-from sync.verify.source import check_listed_object, repair_object
+from sync.verify.repair import OF_OBJECTS, REMOVABLE, Budget
+from sync.verify.source import check_listed_object
 from sync.verify.studies import check_study
 
 CHUNK = 200
@@ -106,7 +106,7 @@ class Share:
     repairs
         Whether to repair now; by default as planned.
     careful
-        Whether the process that began this part died, so that perhaps a repair ended it.
+        Whether the process that began this part died; see `sync.verify.careful`.
     turn
         Waits for the turn of a study, or of a page of FHIR's list, if their rate is limited.
     """
@@ -143,10 +143,7 @@ class Round:
         self._source = listing
         self._audience = audience
         self._share = share
-
-    @property
-    def _run(self) -> str:
-        return f"{self._share.found_in} {self._share.at}"
+        self._repairing = Repairs(s=s, run=f"{share.found_in} {share.at}", careful=share.careful)
 
     async def _waited(self) -> None:
         if self._share.turn is not None:
@@ -228,8 +225,7 @@ class Round:
     async def _of_source(self, listed: ListedObject, drifts: Sequence[Drift]) -> None:
         open_drifts = drifts
         if self.repairs:
-            repair = partial(repair_object_carefully, run=self._run) if self._share.careful else repair_object
-            await self.checker.with_retries(repair, listed.object, self._s)
+            await self.checker.with_retries(self._repairing.of_object, listed.object)
             now = replace(listed, etag=await self._etag(listed))
             open_drifts = await check_listed_object(now, self._s) if now.etag else []
         await self.record(drifts[0].subject, drifts, open_drifts)
@@ -285,10 +281,8 @@ class Round:
         judged = self.judge.with_kept(drifts)
         open_drifts: Sequence[Drift] = judged
         if judged and self.repairs:
-            repair = partial(repair_study, study, drifts, budget, self._s, listed=listed)
-            if self._share.careful:
-                repair = partial(repair_study_carefully, study, drifts, repair, self._s, run=self._run)
-            open_drifts = await self.checker.with_retries(repair)
+            repair = self._repairing.of_study
+            open_drifts = await self.checker.with_retries(repair, study, drifts, budget, listed=listed)
         later = [drift for drift in open_drifts if deferring and is_removable(drift)]
         await self.record(study.key, judged, open_drifts, later=later)
 

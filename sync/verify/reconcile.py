@@ -49,13 +49,13 @@ from sync.protocol.leases import Lease, held
 from sync.protocol.row_values import RowValue
 from sync.telemetry.defects import only_sync_errors
 from sync.telemetry.instruments import OPEN_DRIFT
-from sync.verify.careful import repair_object_carefully, repair_study_carefully
+from sync.verify.careful import Repairs
 from sync.verify.checking import Checker, Found
 from sync.verify.judge import Judge
 from sync.verify.objects import object_address
 from sync.verify.orphans import LISTED, check_orphan
-from sync.verify.repair import Budget, repair_study
-from sync.verify.source import PAGE, check_listed_object, inspect_what_is_back, repair_object
+from sync.verify.repair import Budget
+from sync.verify.source import PAGE, check_listed_object, inspect_what_is_back
 from sync.verify.studies import check_study
 
 LEASE = 300.0
@@ -190,12 +190,12 @@ class _Run:
     """
     One run of the timer.
 
-    ``careful``: the run before did not end, so perhaps a repair ended its process. Each is recorded before it begins.
+    ``careful``: the run before did not end; see `sync.verify.careful`.
     """
 
     def __init__(self, s: Verify, listing: ObjectListing, checker: Checker, judge: Judge, *, careful: bool) -> None:
         self._source = listing
-        self._careful = careful
+        self._repairing = Repairs(s=s, run=RECONCILE_CURSOR, careful=careful)
         self.checked = 0
         self.repaired = 0
         self.found: Counter[DriftKind] = Counter()
@@ -339,10 +339,7 @@ class _Run:
     async def _repair(self, subject: str, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Repair a study. Resources that belong to no study are left for a person to judge: none is deleted here."""
         if (ref := self._refs.get(subject)) is not None:
-            if self._careful:
-                await repair_object_carefully(ref, self._s, run=RECONCILE_CURSOR)
-            else:
-                await repair_object(ref, self._s)
+            await self._repairing.of_object(ref)
             self.repaired += len(drifts)
             return []
         # The subject of a listed resource is an address, which is not a valid table key: storage would answer with an
@@ -351,11 +348,7 @@ class _Run:
         if record is None:
             return drifts
         study = record.study
-        repair = partial(repair_study, study, drifts, Budget(0), self._s)
-        if self._careful:
-            open_drifts = await repair_study_carefully(study, drifts, repair, self._s, run=RECONCILE_CURSOR)
-        else:
-            open_drifts = await repair()
+        open_drifts = await self._repairing.of_study(study, drifts, Budget(0))
         self.repaired += max(len(drifts) - len(open_drifts), 0)
         self._s.telemetry.event("drift.repaired", study=subject, drifts=max(len(drifts) - len(open_drifts), 0))
         return open_drifts
