@@ -15,7 +15,7 @@ import typer
 
 from insights.cli.reporting import command, console
 from insights.errors import EXIT_REJECTED, CollectError, TimelineError
-from sync.adapters.file_locks import held
+from sync.adapters.file_locks import beside, held
 
 if TYPE_CHECKING:
     from insights.timeline.gather import Gathered
@@ -114,7 +114,7 @@ def _write(file: Path | None, text: str) -> None:
         return
     part = file.with_name(f".{file.name}.part")
     try:
-        with held(file.with_name(f".{file.name}.lock")):
+        with held(beside(file)):
             with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
                 out.write(text)
             part.replace(file)

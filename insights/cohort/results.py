@@ -26,7 +26,7 @@ from insights.cohort.question import Question
 from insights.errors import CohortError
 from insights.views.reader import connect
 from insights.views.shape import literal
-from sync.adapters.file_locks import held
+from sync.adapters.file_locks import beside, held
 
 MANIFEST = "manifest.json"
 FORMATS = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
@@ -67,7 +67,7 @@ class ResultFolder:
         with ExitStack() as stack:
             try:
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(held(self.folder.with_name(f".{self.folder.name}.lock")))
+                stack.enter_context(held(beside(self.folder)))
             except OSError as problem:
                 raise self._unwritable(problem) from None
             partial = self._begun()

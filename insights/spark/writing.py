@@ -10,7 +10,7 @@ from insights.errors import CollectError
 from insights.spark.described import describe, write_described
 from insights.spark.engine import failures_named, run_views, session, write_tables
 from insights.views import Catalogue
-from sync.adapters.file_locks import held
+from sync.adapters.file_locks import beside, held
 
 
 def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) -> dict[str, int]:
@@ -26,7 +26,7 @@ def write_parquet(folder: Path, data: Input, catalogue: Catalogue, source: str) 
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with held(folder.with_name(f".{folder.name}.lock")):
+        with held(beside(folder)):
             return _write(folder, data, catalogue, source)
     except OSError as problem:
         raise CollectError(f"{folder}: {problem.strerror}", code="spark.folder") from None

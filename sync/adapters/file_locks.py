@@ -48,6 +48,11 @@ def held(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def beside(target: Path) -> Path:
+    """Return the lock file of a folder or file that is replaced as a whole, so that the lock cannot be in it."""
+    return target.with_name(f".{target.name}.lock")
+
+
 def _locked(lock: Path) -> int:
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, _OWN)
