@@ -155,7 +155,13 @@ class WorkerProcess:
         if child.process.returncode is None:
             logger.error("a run outlasted functionTimeout: its worker is killed")
             child.outlasted = True
+            self._retire(child)  # before it is gone: a run given to it meanwhile would fail at its own time only
             child.process.kill()
+
+    def _retire(self, child: _Child) -> None:
+        """Let new runs wait for the worker that follows; idempotent."""
+        if not child.ended:
+            self._child, child.ended = asyncio.get_running_loop().create_future(), True
 
     async def _start(self) -> _Child:
         """
@@ -186,7 +192,7 @@ class WorkerProcess:
         """Replace workers that exit, until too many have."""
         while True:
             await child.process.wait()
-            self._child, child.ended = asyncio.get_running_loop().create_future(), True
+            self._retire(child)
             if not child.outlasted:
                 logger.error("the worker exited (%s); all that it had in flight failed", child.process.returncode)
                 child.fail_all()
