@@ -24,7 +24,7 @@ from sync.mapping.patient import build_patient
 from sync.mapping.resource import canonical, is_our_id
 from sync.model import FhirPage, FhirWrite, LedgerRow, PatientRow, Projection, Resource, Stored, StudySearch, digest
 from sync.model.batches import batched
-from sync.model.exports import MANIFEST, Manifest, NdjsonFile, json_of, manifest_of
+from sync.model.exports import MANIFEST, UNFINISHED, Manifest, NdjsonFile, json_of, manifest_of
 from sync.ports import Compare, Core, FhirServer, Project
 from sync.projection.dry_run import dry_run_study
 
@@ -47,7 +47,7 @@ class NotEmpty(Exception):
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
     """
-    Make the folder, or empty it of an earlier export.
+    Make the folder, or empty it of an earlier export; until it has its manifest, it tells that it is unfinished.
 
     Raises
     ------
@@ -57,13 +57,14 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
         It cannot be made or read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = sorted(path for path in folder.iterdir() if path.name != LOCK)
+    paths = sorted(path for path in folder.iterdir() if path.name not in {LOCK, UNFINISHED})
     if paths and not overwrite:
         raise NotEmpty("the folder is not empty; choose another one, or --overwrite an earlier export")
     if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in paths):
         raise NotEmpty("the folder holds more than an earlier export; choose another one")
+    (folder / UNFINISHED).touch()  # before anything goes: no reader takes the rest for complete
     for path in [*(path for path in paths if path.name == MANIFEST), *paths]:
-        path.unlink(missing_ok=True)  # the manifest first: without it no reader takes the rest for complete
+        path.unlink(missing_ok=True)
 
 
 async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Manifest:
@@ -83,7 +84,7 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
     Raises
     ------
     StoreUnavailable
-        Storage did not answer; the files so far are there, without a manifest.
+        Storage did not answer; the files so far are there, the last of them without their names, and no manifest.
     """
     files = Files(folder, max_bytes)
     studies = 0
@@ -92,17 +93,18 @@ async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[i
             await files.add_studies(chunk, s)
             studies += len(chunk)
             progress(studies, int(chunk[-1].study.key[:_KEY_DIGITS], 16) / 16.0**_KEY_DIGITS)
-    finally:
         manifest = files.close()
+    finally:
+        files.abandon()
     write_manifest(manifest, folder)
     return manifest
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write the manifest of an export into a folder, and return where."""
-    path = folder / MANIFEST
-    path.write_text(json.dumps(json_of(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return path
+    """Write the manifest of an export into a folder, and return where; a reader sees all of it or none."""
+    unfinished = folder / UNFINISHED
+    unfinished.write_text(json.dumps(json_of(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return unfinished.replace(folder / MANIFEST)
 
 
 SHARED = frozenset({"Device", "Endpoint"})
@@ -256,6 +258,12 @@ class Files:
             self._finish(kind)
         return manifest_of(self._finished, self._resources, self.left_out)
 
+    def abandon(self) -> None:
+        """Close the open files, which get no names: they lack what was to follow. Idempotent."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
     def _finish(self, kind: str) -> None:
         if (file := self._open.pop(kind, None)) is not None:
             self._finished.append(file.finish())
@@ -277,8 +285,11 @@ class _File:
         self.size += len(line)
         self._count += 1
 
-    def finish(self) -> NdjsonFile:
+    def close(self) -> None:
         self._file.close()
+
+    def finish(self) -> NdjsonFile:
+        self.close()
         self._part.rename(self._path)
         digest_of_all = self._hash.hexdigest()
         return NdjsonFile(

@@ -16,7 +16,7 @@ from typing import Any
 
 from insights.errors import CollectError, DataError
 from insights.manifest import ListedFile, Manifest, read_manifest
-from sync.model.exports import MANIFEST
+from sync.model.exports import MANIFEST, tells_unfinished
 
 _TYPED = re.compile(r"^([A-Z][A-Za-z]+)(?:[.\-_ ].*)?\.ndjson(?:\.gz)?$")
 _REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$")
@@ -60,13 +60,14 @@ def read_folder(folder: Path) -> Input:
     Raises
     ------
     CollectError
-        ``collect.no_folder``, ``collect.no_files``; ``collect.incomplete`` when the manifest names missing
-        files, or errors.
+        ``collect.no_folder``, ``collect.no_files``; ``collect.incomplete`` when the export or its download has
+        not ended, or the manifest names missing files, or errors.
     DataError
         ``data.malformed`` when the manifest or a deletion is not readable.
     """
     if not folder.is_dir():
         raise CollectError(f"{folder} is no folder", code="collect.no_folder")
+    _check_ended(folder)
     manifest = _manifest(folder)
     _check_complete(folder, manifest)
     deletions = [*sorted(folder.glob("deleted/*.ndjson*")), *sorted(folder.glob("deleted*.ndjson*"))]
@@ -74,6 +75,8 @@ def read_folder(folder: Path) -> Input:
     deletions += [folder / name for name in _names(manifest.deleted) if folder / name not in deletions]
     exported = sorted(file for file in folder.glob("*.ndjson*") if file.name.endswith((".ndjson", ".ndjson.gz")))
     files = [file for file in exported if file not in others and file not in deletions]
+    if manifest.files is not None:  # a killed worker may have left others, until the end of the export deletes them
+        files = [file for file in files if file.name in {named.name for named in manifest.files}]
     by_type: dict[str, list[Path]] = {}
     for file in files:
         kind = _type_of(file)
@@ -84,6 +87,12 @@ def read_folder(folder: Path) -> Input:
     gone = frozenset(reference for file in deletions for reference in _deleted(file))
     ordered = {kind: tuple(by_type[kind]) for kind in sorted(by_type)}
     return Input(ordered, gone, manifest.time)
+
+
+def _check_ended(folder: Path) -> None:
+    if unfinished := sorted(file.name for file in folder.iterdir() if tells_unfinished(file.name)):
+        message = f"the export or its download in {folder} has not ended: it holds {unfinished[0]}"
+        raise CollectError(message, code="collect.incomplete", hint="Wait for its end, or export again.")
 
 
 def _manifest(folder: Path) -> Manifest:

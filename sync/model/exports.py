@@ -8,6 +8,7 @@ Names in JSON, and their order, are part of the format: processes of different v
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ from sync.errors import StoreUnavailable
 
 MANIFEST = "manifest.json"
 """Name of the manifest of an export, by which it is complete."""
+
+UNFINISHED = f"{MANIFEST}.part"
+"""Name of the file that a folder has from the beginning of an export until its manifest is there."""
+
+_OF_UNFINISHED = re.compile(r".+\.part|(part|merged)-\d{6}\.json|shared-\d{6}-[0-9a-f]+\.ndjson")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,11 @@ def manifest_of(files: Iterable[NdjsonFile], resources: Mapping[str, int], left_
 
 
 _adapter: Any = cache(TypeAdapter)
+
+
+def tells_unfinished(name: str) -> bool:
+    """Return whether a file is of an export, or of a download, that has not ended: the others are not all there."""
+    return _OF_UNFINISHED.fullmatch(name) is not None
 
 
 def json_of(manifest: Manifest) -> dict[str, Any]:

@@ -286,7 +286,7 @@ class _Work:
             try:
                 yield files, Path(name)
             finally:
-                files.close()
+                files.abandon()
 
     async def _uploaded(self, manifest: Manifest, folder: Path) -> Manifest:
         """Upload the files of a manifest; return it with their names in the container."""

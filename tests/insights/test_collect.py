@@ -165,6 +165,34 @@ def test_a_torn_file_of_an_export_of_the_sync_is_refused(tmp_path):
     assert problem.value.code == "collect.incomplete"
 
 
+def test_of_an_export_of_the_sync_only_the_files_that_its_manifest_names_count(tmp_path):
+    source = write(tmp_path / "in", patient(1))
+    file = source / "Patient.ndjson"
+    listed = {"files": [{"name": file.name, "bytes": file.stat().st_size}]}
+    (source / "manifest.json").write_text(json.dumps(listed), "utf-8")
+    file.with_name("Patient-000000-0001-0a1b.ndjson").write_bytes(file.read_bytes())
+    assert collect(tmp_path / "d", source).changed == {"Patient": 1}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "manifest.json.part",
+        "Condition.ndjson.part",
+        "part-000003.json",
+        "merged-000000.json",
+        "shared-000003-0a1b.ndjson",
+    ],
+)
+def test_an_export_or_a_download_that_has_not_ended_is_refused(tmp_path, beside):
+    source = write(tmp_path / "in", patient(1))
+    (source / beside).write_text("{}", "utf-8")
+    with pytest.raises(CollectError) as problem:
+        collect(tmp_path / "d", source)
+    assert problem.value.code == "collect.incomplete"
+    assert not (tmp_path / "d").exists()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"output": [{"type": "Patient"}]}', '{"files": [{"bytes": "many"}]}'])
 def test_a_manifest_of_another_shape_is_refused(tmp_path, content):
     source = write(tmp_path / "in", patient(1))

@@ -11,7 +11,7 @@ from sync.errors import InvalidResource
 from sync.export import NotEmpty, export, prepare
 from sync.mapping.patient import build_patient
 from sync.model import StudyRef
-from sync.model.exports import MANIFEST
+from sync.model.exports import MANIFEST, UNFINISHED
 from sync.projection.dry_run import dry_run_study
 from sync.testing.table import MemoryTable
 from tests.worlds import OTHER, STUDY, MemoryWorld, ehr_patient, ehr_study, study_id
@@ -101,7 +101,7 @@ async def test_an_earlier_export_is_replaced_only_when_told_to(w, tmp_path):
     with pytest.raises(NotEmpty):
         prepare(tmp_path, overwrite=False)
     prepare(tmp_path, overwrite=True)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [UNFINISHED]
 
 
 async def test_an_adopted_study_is_left_out_and_a_linked_patient_stays_linked(tmp_path):
@@ -126,6 +126,29 @@ async def test_an_outage_leaves_no_manifest(w, tmp_path):
     with pytest.raises(OSError):
         await export(tmp_path, PLENTY, w.services, lambda studies, fraction: None)
     assert not (tmp_path / MANIFEST).exists()
+    assert (tmp_path / UNFINISHED).exists()
+    assert list(tmp_path.glob("Patient*.ndjson")) == [], "a file that is not whole has no name"
+
+
+async def test_a_folder_tells_from_before_the_old_files_go_until_the_manifest_is_there_that_it_is_unfinished(
+    w, tmp_path, monkeypatch
+):
+    await exported(w, tmp_path, max_bytes=1500)
+
+    def killed(path, *, missing_ok=False):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path, overwrite=True)
+    assert (tmp_path / UNFINISHED).exists()
+    prepare(tmp_path, overwrite=True)
+    assert (tmp_path / UNFINISHED).exists()
+    prepare(tmp_path, overwrite=False)
+    await export(tmp_path, PLENTY, w.services, lambda studies, fraction: None)
+    assert not (tmp_path / UNFINISHED).exists()
+    assert (tmp_path / MANIFEST).exists()
 
 
 async def test_loading_the_files_into_an_empty_service_leaves_verify_nothing_to_do(w, tmp_path):
