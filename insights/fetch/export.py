@@ -34,9 +34,11 @@ async def export(service: FhirService, progress: Progress, folder: Path) -> Mani
     Unavailable
         ``collect.unavailable``; a repeat continues.
     """
-    if progress.status_url is None and not await _kick_off(service, progress):
-        return None
-    progress.save(folder)
+    if progress.status_url is None:
+        if not await _kick_off(service, progress):
+            return None
+        progress.discard_files(folder)  # of an export that was given up; a kill before the save begins another
+        progress.save(folder)
     manifest = await _finished(service, progress, folder)
 
     async def kept(part: str, listed: Sequence[ListedFile] | None) -> tuple[ListedFile, ...] | None:
@@ -65,6 +67,8 @@ async def _kick_off(service: FhirService, progress: Progress) -> bool:
 async def _finished(service: FhirService, progress: Progress, folder: Path) -> Manifest:
     path = service.below(progress.status_url or "")
     if path is None:
+        progress.status_url = None
+        progress.save(folder)
         raise CollectError("the export is said to be on another server", code="collect.foreign_link")
     while True:
         answer = await service.get(path)

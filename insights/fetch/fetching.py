@@ -82,6 +82,8 @@ async def fetch(
     manifest = None
     if not paging and progress.mode != "paging":
         manifest = await export(service, progress, folder)
+    if manifest is None and progress.mode != "paging":
+        progress.discard_files(folder)  # of an export that was interrupted, or that the service no longer offers
     progress.mode = "paging" if manifest is None else "export"
     progress.save(folder)
     if manifest is None:
@@ -161,7 +163,9 @@ async def _listed(
         if gone:
             entries = [{"request": {"method": "DELETE", "url": f"{kind}/{identity}"}} for identity in gone]
             lines.append(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+    file = folder / "deleted.0.ndjson"
     if not lines:
+        file.unlink(missing_ok=True)  # of an interrupted run: they were created again since
         return ()
-    (folder / "deleted.0.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
-    return (ListedFile(type="Bundle", url="deleted.0.ndjson"),)
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    return (ListedFile(type="Bundle", url=file.name),)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from insights.errors import CollectError
-from insights.fetch.progress import OnProgress, Progress
+from insights.fetch.progress import OnProgress, Progress, TypeState
 from insights.fetch.service import FhirService, failed, refused
 from sync.adapters.http.fhir.answers import following, matches, object_of
 from sync.adapters.http.fhir.outcomes import is_own
@@ -29,6 +29,13 @@ from sync.model.elements import part, text
 PAGE = 500
 IDS = 1000
 AT_ONCE = 4
+
+_EXPIRED = frozenset({httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND, httpx.codes.GONE})
+"""Answers of a service that no longer knows the link to a page; HAPI keeps a search for an hour and answers 410."""
+
+
+class _PagesExpired(CollectError):
+    """The service no longer has the pages of a search whose first pages were read."""
 
 
 async def page_all(service: FhirService, progress: Progress, folder: Path, told: OnProgress) -> None:
@@ -57,9 +64,19 @@ async def page_all(service: FhirService, progress: Progress, folder: Path, told:
 
 
 async def _page_type(service: FhirService, progress: Progress, kind: str, folder: Path, told: OnProgress) -> None:
-    state = progress.of(kind)
-    if state.done:
+    if progress.of(kind).done:
         return
+    try:
+        await _read_pages(service, progress, kind, folder, told)
+    except _PagesExpired:
+        progress.pages[kind] = TypeState()
+        progress.save(folder)
+        await _read_pages(service, progress, kind, folder, told)
+
+
+async def _read_pages(service: FhirService, progress: Progress, kind: str, folder: Path, told: OnProgress) -> None:
+    """Read the pages of a type after the last complete one, and give the file its name."""
+    state = progress.of(kind)
     since = f"&_lastUpdated=ge{quote(progress.since)}" if progress.since else ""
     total = await _total(service, f"/{kind}?_summary=count{since}")
     first = f"/{kind}?_count={PAGE}{since}"
@@ -70,7 +87,9 @@ async def _page_type(service: FhirService, progress: Progress, kind: str, folder
         link: str | None = state.following or first
         passed = Passed()
         while link is not None:
-            resources, link = await _page(service, link, kind, by="_lastUpdated" if since else "")
+            resources, link = await _page(
+                service, link, kind, by="_lastUpdated" if since else "", follows=link != first
+            )
             passed = _passed_on(passed, link, kind)
             if progress.since is not None:
                 check_since(resources, progress.since, kind)
@@ -139,9 +158,17 @@ def _passed_on(passed: Passed, link: str | None, kind: str) -> Passed:
         raise failed(f"a search for {kind}", problem) from None
 
 
-async def _page(service: FhirService, link: str, kind: str, *, by: str) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the resources of one page of a search, and the link to the next."""
+async def _page(
+    service: FhirService, link: str, kind: str, *, by: str, follows: bool = False
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the resources of one page of a search, and the link to the next; `follows` unless it is the first."""
     answer = await service.get(link, Prefer="handling=strict", Cache_Control="no-cache")
+    if follows and answer.status_code in _EXPIRED and is_own(answer):
+        raise _PagesExpired(
+            f"the service no longer has the pages of a search for {kind}",
+            code="collect.refused",
+            hint="Repeat the command.",
+        )
     if answer.status_code == httpx.codes.BAD_REQUEST and by and is_own(answer):
         raise unknown_parameter(kind, by)
     if answer.is_error:

@@ -69,6 +69,13 @@ class Progress:
         temporary.write_text(json.dumps(asdict(self)), "utf-8")
         os.replace(temporary, folder / STATE)  # noqa: PTH105 -- the step that counts
 
+    def discard_files(self, folder: Path) -> None:
+        """Delete the files downloaded so far: those that follow may have the same names, or the same resources."""
+        for file in folder.iterdir():
+            if file.name != STATE:
+                file.unlink()
+        self.pages.clear()
+
 
 def begin(folder: Path, base: str, since: str | None, types: list[str]) -> Progress:
     """Return the state of an interrupted download of the same, or of a new one in an empty folder."""

@@ -30,12 +30,13 @@ BASE = "http://127.0.0.1:1/fhir"
 class Server:
     """A FHIR service in memory that answers as one would."""
 
-    def __init__(self, *resources, exports=True, deleted=None, knows_last_updated=True, page=3):
+    def __init__(self, *resources, exports=True, deleted=None, knows_last_updated=True, page=3, gives_up=False):
         self.resources = {f"{resource['resourceType']}/{resource['id']}": resource for resource in resources}
         self.exports = exports
         self.deleted = deleted
         self.knows_last_updated = knows_last_updated
         self.page = page
+        self.gives_up = gives_up
         self.polls = 0
         self.asked = []
         self.fails_at = None
@@ -76,6 +77,8 @@ class Server:
 
     def job(self):
         self.polls += 1
+        if self.gives_up:
+            return httpx.Response(404)
         if self.polls < 3:
             return httpx.Response(202, headers={"Retry-After": "7"})
         manifest = {
@@ -335,6 +338,8 @@ def test_an_export_on_another_server_is_not_followed(tmp_path):
     with pytest.raises(CollectError) as problem:
         run(Elsewhere(*WORLD), tmp_path / "d")
     assert problem.value.code == "collect.foreign_link"
+    run(Server(*WORLD), tmp_path / "d")
+    assert tables(tmp_path / "d") == tables_of(WORLD), "once the service is set right, the command works"
 
 
 @pytest.mark.parametrize(
@@ -354,6 +359,79 @@ def test_an_export_that_is_given_up_is_begun_anew(tmp_path, answer):
     server = Server(*WORLD)
     run(server, tmp_path / "d")
     assert [path for path, _ in server.asked if path == "/$export"] == ["/$export"]
+
+
+def test_files_of_an_export_that_the_service_has_forgotten_are_not_taken_for_those_of_the_next(tmp_path):
+    interrupted = Server(*WORLD)
+    interrupted.fails_at = 6  # metadata, kick-off, three polls, the file of Patients
+    with pytest.raises(Unavailable):
+        run(interrupted, tmp_path / "d")
+    assert (Store(tmp_path / "d").incoming / "Patient.0.ndjson").exists()
+
+    with pytest.raises(CollectError):
+        run(Server(*WORLD, gives_up=True), tmp_path / "d")
+    later = [patient(1, version="2"), patient(20), *WORLD[8:]]
+    run(Server(*later), tmp_path / "d")
+    assert tables(tmp_path / "d") == tables_of(later)
+
+
+@pytest.mark.parametrize("options", [{"paging": True}, {}], ids=["asked for", "no export offered any more"])
+def test_files_of_an_interrupted_export_are_not_read_beside_pages(tmp_path, options):
+    interrupted = Server(*WORLD)
+    interrupted.fails_at = 6
+    with pytest.raises(Unavailable):
+        run(interrupted, tmp_path / "d")
+    if not options:
+        with pytest.raises(CollectError):
+            run(Server(*WORLD, exports=False, gives_up=True), tmp_path / "d")
+    (Store(tmp_path / "d").incoming / "Condition.1.ndjson.part").write_text("half a li", "utf-8")
+    later = [patient(1, version="2"), patient(20), *WORLD[8:]]
+    run(Server(*later, exports=False), tmp_path / "d", **options)
+    assert tables(tmp_path / "d") == tables_of(later)
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_pages_that_the_service_no_longer_has_are_read_from_the_first(tmp_path, status):
+    class Forgetful(Server):
+        forgets = False
+
+        def search(self, kind, query):
+            if "at" in query and self.forgets:
+                return httpx.Response(status, json={"resourceType": "OperationOutcome", "issue": []})
+            return super().search(kind, query)
+
+    broken = Server(*WORLD, exports=False)
+    broken.fails_at = 9
+    with pytest.raises(Unavailable):
+        run(broken, tmp_path / "d")
+    again = Forgetful(*WORLD, exports=False, page=100)
+    again.forgets = True
+    run(again, tmp_path / "d")
+    assert any("at" in query for _, query in again.asked)
+    assert tables(tmp_path / "d") == tables_of(WORLD)
+
+    never = Forgetful(*WORLD, exports=False)
+    never.forgets = True
+    with pytest.raises(CollectError) as problem:
+        run(never, tmp_path / "other")
+    assert problem.value.code == "collect.refused"
+
+
+def test_a_resource_that_was_created_again_before_an_interrupted_refresh_goes_on_is_not_deleted(tmp_path, monkeypatch):
+    run(Server(*WORLD, exports=False), tmp_path / "d")
+    store = Store(tmp_path / "d")
+    options = {"since": store.collected().data_time, "known": store.ids()}
+    server = Server(*WORLD[1:], exports=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("insights.fetch.fetching.write_manifest", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(server, tmp_path / "d", **options)
+    run(Server(*WORLD, exports=False), tmp_path / "d", **options)
+    assert tables(tmp_path / "d") == tables_of(WORLD)
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_only_types_that_views_read_are_asked_for(tmp_path):
