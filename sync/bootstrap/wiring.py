@@ -17,6 +17,7 @@ from sync.config import Settings
 from sync.errors import SyncError
 from sync.events import Sources
 from sync.monitoring.alerts.rules import COUNTED
+from sync.monitoring.clock import StorageClock
 from sync.monitoring.history import Recorder
 from sync.ports import AlertChannel, Announce, BlobFeed, Caches, ExportFiles, ObjectListing, Services
 from sync.telemetry.library_logs import quieten_libraries
@@ -124,8 +125,9 @@ def connect(settings: Settings, *, command: bool = False) -> Running:
         A connection string is none.
     """
     quieten_libraries()
-    telemetry, clock = Telemetry(ignored=COUNTED if command else ()), SystemClock()
-    caches = Caches()
+    telemetry, caches = Telemetry(ignored=COUNTED if command else ()), Caches()
+    # Marks and leases hold times that other processes read: those of a machine with a wrong clock would delay them.
+    clock = StorageClock(SystemClock(), caches.clock_offset)
     clients = Clients(settings, telemetry, caches.clock_offset)
     tables, queues, blobs = clients.tables(caches.company), clients.queues(), clients.blobs()
     fhir, dicom, orthanc = clients.fhir(), clients.dicom_service(), clients.orthanc()

@@ -12,7 +12,7 @@ import typer
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
-from sync.cli.standing_watch import by_storage_clock, stand_watch, stop_by_signal, watch_once
+from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
 from sync.cli.user import user_name
 from sync.errors import SyncError
 from sync.monitoring.alerts import azure_monitor
@@ -36,7 +36,7 @@ async def _watched(running: Running, *, every: float, once: bool, as_json: bool)
     tell = partial(_tell, as_json=as_json)
     if once:
         tell(await watch_once(running))
-        return bool((await read_status(await by_storage_clock(running.services))).health.verdict == "failing")
+        return bool((await read_status(running.services)).health.verdict == "failing")
     console().print(f"watching every {every:g} s; Ctrl-C ends it")
     await stand_watch(running, every=every, stop=stop_by_signal(), tell=tell, warn=_warn)
     return False

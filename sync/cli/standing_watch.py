@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sync.errors import SyncError
-from sync.monitoring.alerts.evaluation import CURSOR
 from sync.monitoring.alerts.watch import watch
-from sync.monitoring.clock import StorageClock
-from sync.ports import Notice, Services
+from sync.ports import Notice
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -74,19 +71,6 @@ async def stand_watch(
             warn(failure)
 
 
-async def by_storage_clock(s: Services) -> Services:
-    """
-    Return the services with the storage's time, so that ages are right where this machine's clock is wrong.
-
-    Raises
-    ------
-    StoreUnavailable
-        Storage did not answer.
-    """
-    await s.cursors.read(CURSOR)  # its answer tells the time
-    return replace(s, clock=StorageClock(s.clock, s.caches.clock_offset))
-
-
 async def watch_once(running: Running) -> Sequence[Notice]:
     """
     Do one round; return the alerts raised or cleared. Idempotent, even with several watchers.
@@ -97,7 +81,7 @@ async def watch_once(running: Running) -> Sequence[Notice]:
         Storage did not answer.
     """
     return await watch(
-        await by_storage_clock(running.services),
+        running.services,
         recorder=running.recorder,
         channels=running.channels,
         listing=running.listing,

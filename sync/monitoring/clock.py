@@ -1,5 +1,5 @@
 """
-Compares the local clock with the storage's: if they differ, the ages and times of this process are wrong.
+Compares the local clock with the storage's; if they differ, this process uses the storage's time.
 
 The storage's time comes with each of its answers (`sync.adapters.azure.transport`). `sync.monitoring.verdict` reports
 the difference as a reason, `sync.bootstrap.connections` as a failed check.
@@ -18,16 +18,22 @@ CLOCK_HINT = "Synchronise the clock of this machine, for example with chrony or 
 
 
 class StorageClock(Clock):
-    """The storage's time where this machine's clock is wrong; else this machine's."""
+    """
+    The time of this machine, or of the storage once this machine's clock was wrong.
+
+    Before the storage has answered it is this machine's: `sync.bootstrap.start` returns after an answer.
+    """
 
     def __init__(self, clock: Clock, offset: ClockOffset) -> None:
         self._clock, self._offset = clock, offset
+        self._was_wrong = False
 
     def now(self) -> datetime:
         """Return the time, aware, in UTC."""
-        ahead = self._offset.seconds_ahead
-        wrong = ahead is not None and abs(ahead) >= WRONG_SECONDS
-        return self._clock.now() - timedelta(seconds=ahead if wrong and ahead else 0.0)
+        ahead = self._offset.seconds_ahead or 0.0
+        # Once corrected, always corrected: at the limit the time would jump by a minute with each answer.
+        self._was_wrong = self._was_wrong or abs(ahead) >= WRONG_SECONDS
+        return self._clock.now() - timedelta(seconds=ahead if self._was_wrong else 0.0)
 
     async def sleep(self, seconds: float) -> None:
         """Let other tasks run for that time."""
@@ -40,4 +46,5 @@ def clock_problem(offset: ClockOffset) -> str:
     if ahead is None or abs(ahead) < WRONG_SECONDS:
         return ""
     side = "ahead of" if ahead > 0 else "behind"
-    return f"The clock of this process is {abs(ahead):,.0f} s {side} the storage's: ages and times are wrong by that."
+    differs = f"The clock of this process is {abs(ahead):,.0f} s {side} the storage's, whose time it uses instead"
+    return f"{differs}: sign-in may fail, and its logs show wrong times."

@@ -19,6 +19,9 @@ from sync.cli import app
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
 from sync.config import EVALUATED_EVERY
 from sync.errors import StoreUnavailable
+from sync.monitoring.alerts.watch import watch
+from sync.monitoring.clock import StorageClock
+from sync.monitoring.status import read_status
 from tests.unit.monitoring.test_alerts import Watched, old_study
 
 BINDINGS = Path(__file__).parents[2] / "data" / "bindings.json"
@@ -67,17 +70,37 @@ class Ahead:
         await self.clock.sleep(seconds)
 
 
+def ahead(world):
+    """Give the watch of a machine whose clock is an hour ahead, with the clock that `sync.bootstrap` gives it."""
+    elsewhere, offset = running(world), world.s.caches.clock_offset
+    elsewhere.services = replace(world.s, clock=StorageClock(Ahead(world.s.clock), offset))
+    return elsewhere
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_wrong_clock_of_the_watching_machine_raises_no_alert(known):
     """It took the sweeps of an app that runs for an hour old, and raised a critical alert."""
     world = Watched()
     await world.tick(times=2)
-    caches = world.s.caches
-    caches.clock_offset.seconds_ahead = 3600.0 if known else None
-    elsewhere = running(world)
-    elsewhere.services = replace(world.s, clock=Ahead(world.s.clock))
-    await watch_once(elsewhere)
+    world.s.caches.clock_offset.seconds_ahead = 3600.0 if known else None
+    await watch_once(ahead(world))
     assert world.told() == ([] if known else [("raised", "alert.stopped")])
+
+
+async def test_a_clock_that_went_wrong_since_the_last_round_raises_no_alert(monkeypatch):
+    """Before the first answer of a round the offset is as old as the round before: no age is computed by it."""
+    world, warned = Watched(), []
+    await world.tick(times=2)
+    read = world.s.cursors.read
+
+    async def answered(name):
+        world.s.caches.clock_offset.seconds_ahead = 3600.0
+        return await read(name)
+
+    monkeypatch.setattr(world.s.cursors, "read", answered)
+    stop = asyncio.Event()
+    await stand_watch(ahead(world), every=600, stop=stop, tell=lambda _: stop.set(), warn=warned.append)
+    assert (world.told(), warned) == ([], [])
 
 
 @pytest.fixture
@@ -131,6 +154,27 @@ def test_once_says_by_its_exit_code_and_on_standard_output_what_is_raised(monkey
         ("raised", "alert.lag"),
         ("raised", "alert.stopped"),
     }
+
+
+async def test_a_round_reads_no_more_than_the_alerts_need(monkeypatch):
+    """Each answer tells the storage's time: two further rows were read for it."""
+    world, names = Watched(), []
+    await world.tick(times=2)
+    read = world.s.cursors.read
+
+    async def counted(name):
+        names.append(name)
+        return await read(name)
+
+    monkeypatch.setattr(world.s.cursors, "read", counted)
+    for _ in range(2):  # the first counts the tables, which the next rounds need not
+        names.clear()
+        await watch(world.s, recorder=world.recorder, channels={}, listing=world.w.store.objects, outside=True)
+        await read_status(world.s)
+    needed = list(names)
+    names.clear()
+    assert not await command._watched(running(world), every=1, once=True, as_json=False)
+    assert names == needed
 
 
 def test_who_watches_from_outside_does_it_as_often_as_the_app():

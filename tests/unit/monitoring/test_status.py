@@ -3,15 +3,18 @@
 import json
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from sync.errors import FhirRejected
 from sync.model import Cursor
+from sync.monitoring.clock import WRONG_SECONDS, StorageClock
 from sync.monitoring.status import read_status, status
 from sync.monitoring.status_model import as_json
 from sync.operators.pause import pause_projection
 from sync.operators.walks import begin_walk
+from sync.ports import ClockOffset
 from sync.telemetry.instruments import FAILURES, FHIR_DURATION, FHIR_UNANSWERED, OBJECTS
 from sync.walks.backfill import Scope, new_backfill
 from tests.unit.monitoring.test_alerts import Watched
@@ -41,6 +44,17 @@ async def test_a_clock_that_is_wrong_is_told_with_by_how_much(ahead, told):
     health = (await read_status(w.services)).health
     assert health.verdict == ("attention" if told else "in sync")
     assert told in " ".join(health.reasons)
+
+
+def test_a_corrected_clock_stays_corrected_so_that_its_time_does_not_jump_at_the_limit():
+    """It jumped by a minute with each answer: a lease of half a minute ran out, or never."""
+    offset, true = ClockOffset(), MemoryWorld().clock.now()
+    clock = StorageClock(SimpleNamespace(now=lambda: true + timedelta(seconds=WRONG_SECONDS)), offset)
+    offset.seconds_ahead = WRONG_SECONDS - 0.1
+    assert clock.now() == true + timedelta(seconds=WRONG_SECONDS)
+    for ahead in (WRONG_SECONDS, WRONG_SECONDS - 0.1, WRONG_SECONDS + 0.1):
+        offset.seconds_ahead = ahead
+        assert abs(clock.now() - true) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(15, True), (1, False)])
