@@ -13,7 +13,6 @@ import typer
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, console, quiet_broken_pipe
 from sync.cli.standing_watch import stand_watch, stop_by_signal, watch_once
-from sync.cli.user import user_name
 from sync.errors import SyncError
 from sync.monitoring.alerts import azure_monitor
 from sync.monitoring.alerts.evaluation import acknowledge as note
@@ -55,7 +54,7 @@ def _warn(failure: SyncError) -> None:
 
 def acknowledge(*, code: str, who: str) -> None:
     """Acknowledge an active alert until it fires again. Idempotent."""
-    acknowledged = with_services(lambda running: note(code, who or user_name(), running.services))
+    acknowledged = with_services(lambda running: note(code, who, running.services))
     if acknowledged is None:
         console().print(f"{code} is not raised")
         raise typer.Exit(EXIT_REJECTED)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
 from sync.cli.standing_watch import stop_by_signal
-from sync.cli.user import user_name
 
 if TYPE_CHECKING:
     from sync.bootstrap import Running
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def dashboard(*, port: int, browser: bool, who: str) -> None:
     """Serve the dashboard on this machine until Ctrl-C or SIGTERM."""
-    with_services(partial(_served, port=port, browser=browser, who=who or user_name()))
+    with_services(partial(_served, port=port, browser=browser, who=who))
 
 
 async def _served(running: Running, *, port: int, browser: bool, who: str) -> None:

@@ -13,7 +13,6 @@ from rich.table import Column, Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, results, shown
-from sync.cli.user import user_name
 from sync.dead_letters import as_json as as_json_of
 from sync.dead_letters import queries as letters
 from sync.dead_letters.actions import Outcome, Report, Selection, discard, retry, reveal
@@ -46,9 +45,10 @@ def list_dead_letters(*, code: str, limit: int, as_json: bool) -> None:
         raise typer.Exit(EXIT_REJECTED)
 
 
-def show_dead_letter(*, kind: str, subject: str, secrets: bool, as_json: bool) -> None:
+def show_dead_letter(*, kind: str, subject: str, secrets: bool, who: str, as_json: bool) -> None:
     """Show one dead letter."""
-    fields = with_services(lambda running: _one(SubjectKind(kind), subject, running, secrets=secrets))
+    by = who if secrets else None
+    fields = with_services(lambda running: _one(SubjectKind(kind), subject, running, revealed_to=by))
     if fields is None:
         console().print("there is no such dead letter; it may have been resolved")
         raise typer.Exit(EXIT_REJECTED)
@@ -59,12 +59,12 @@ def show_dead_letter(*, kind: str, subject: str, secrets: bool, as_json: bool) -
 
 
 def retry_selected(
-    *, kind: str | None, subject: str, code: str, everything: bool, dry_run: bool, as_json: bool
+    *, kind: str | None, subject: str, code: str, everything: bool, who: str, dry_run: bool, as_json: bool
 ) -> None:
     """Requeue dead-lettered items after the cause is fixed."""
     selection = _selection(kind, subject, code, everything=everything)
     report = with_services(
-        lambda running: retry(selection, running.sources, running.services, who=user_name(), dry_run=dry_run)
+        lambda running: retry(selection, running.sources, running.services, who=who, dry_run=dry_run)
     )
     _report(report, code, "asked", as_json=as_json)
     if report.of(Outcome.REFUSED) or report.of(Outcome.NOT_KEPT):
@@ -83,10 +83,10 @@ def discard_selected(
     as_json: bool,
 ) -> None:
     """Discard dead letters permanently. Table `audit` keeps who, when and why."""
-    selection, by = _selection(kind, subject, code, everything=everything), who.strip() or user_name()
+    selection = _selection(kind, subject, code, everything=everything)
     if not why.strip():
         _refuse("--why: say why")
-    report = with_services(lambda running: discard(selection, running.services, who=by, why=why, dry_run=dry_run))
+    report = with_services(lambda running: discard(selection, running.services, who=who, why=why, dry_run=dry_run))
     _report(report, code, "discarded", as_json=as_json)
     if report.of(Outcome.CHANGED):
         raise typer.Exit(EXIT_REJECTED)
@@ -107,14 +107,14 @@ async def _dead_letters_of(code: str, limit: int, running: Running) -> Sequence[
     return collected
 
 
-async def _one(kind: SubjectKind, subject: str, running: Running, *, secrets: bool) -> dict[str, Any] | None:
+async def _one(kind: SubjectKind, subject: str, running: Running, *, revealed_to: str | None) -> dict[str, Any] | None:
     s = running.services
     letter = await letters.show(kind, subject, s)
     if letter is None:
         return None
     body = letter.shown()
-    if secrets:
-        body |= as_json_of.revealed(await reveal(letter, s, who=user_name()))
+    if revealed_to is not None:
+        body |= as_json_of.revealed(await reveal(letter, s, who=revealed_to))
     return body
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sync.cli.connecting import with_services
-from sync.cli.user import user_name
 from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
 from sync.monitoring.counts import count_all
 from sync.ports import Counted
@@ -34,7 +33,7 @@ def confirm(*, why: str, who: str) -> None:
     """Release the removals that are held now; each object is inspected once more first. Idempotent."""
 
     async def decide(running: Running) -> int:
-        return await confirm_removals(running.sources, running.services, who=who or user_name(), why=_reason(why))
+        return await confirm_removals(running.sources, running.services, who=who, why=_reason(why))
 
     typer.echo(f"confirmed: {with_services(decide)} are inspected again, and removed if they are gone")
 
@@ -43,7 +42,7 @@ def refuse(*, why: str, who: str) -> None:
     """Drop the removals that are held now; FHIR keeps these resources. Idempotent."""
 
     async def decide(running: Running) -> int:
-        return await refuse_removals(running.services, who=who or user_name(), why=_reason(why))
+        return await refuse_removals(running.services, who=who, why=_reason(why))
 
     typer.echo(f"refused: {counted(with_services(decide), 'removal')} dropped")
 

@@ -9,7 +9,6 @@ import typer
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import console
-from sync.cli.user import user_name
 from sync.errors import RequestRefused
 from sync.operators.unreadable_walks import REMEDY, UNREADABLE, control_named, unreadable_as_json, unreadable_on
 from sync.operators.walks import Deed, as_json, title_of, walks_on
@@ -57,7 +56,7 @@ def cancel(*, walk: str, who: str) -> None:
 def _change(walk: str, deed: Deed, who: str) -> None:
     async def change(running: Running) -> str:
         try:
-            done = await control_named(walk, deed, running.services, who=who or user_name())
+            done = await control_named(walk, deed, running.services, who=who)
         except RequestRefused as problem:
             raise typer.BadParameter(f"{problem.detail}. {problem.hint}", param_hint="ID") from None
         return _named(done.walk, done.state) if isinstance(done.walk, UnreadableWalk) else said(done.walk)

@@ -11,6 +11,14 @@ from typing import Annotated
 
 import typer
 
-Who = Annotated[str, typer.Option("--as", help="Name to record; default: your user name.")]
+
+def name_to_record(given: str) -> str:
+    """Return the name that the audit trail records: the given one, or that of the user of this machine."""
+    from sync.cli.user import user_name
+
+    return given.strip() or user_name()
+
+
+Who = Annotated[str, typer.Option("--as", callback=name_to_record, help="Name to record; default: your user name.")]
 Why = Annotated[str, typer.Option("--why", help="Reason for the audit trail; no patient data.")]
 """Options of the commands that the audit trail records."""

@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import name_to_record
+
 PORT = 8710
 
 
 def dashboard(
     port: Annotated[int, typer.Option("--port", help="Local port; 0 chooses a free one.", min=0, max=65535)] = PORT,
     browser: Annotated[bool, typer.Option("--open", help="Open the dashboard in a browser.")] = False,  # noqa: FBT002 - typer
-    who: Annotated[str, typer.Option("--as", help="Name to record for actions; default: your user name.")] = "",
+    who: Annotated[
+        str,
+        typer.Option("--as", callback=name_to_record, help="Name to record for actions; default: your user name."),
+    ] = "",
 ) -> None:
     """
     Serve the dashboard on this machine until Ctrl-C or SIGTERM.

@@ -72,10 +72,13 @@ def show_dead_letter(
     secrets: Annotated[  # noqa: FBT002 -- typer
         bool, typer.Option("--secrets", help="Also show object name, study UID and message. **Patient data.**")
     ] = False,
+    who: Who = "",
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
     Show one dead letter.
+
+    Table `audit` keeps who was shown `--secrets`.
 
     **Examples**
 
@@ -95,7 +98,7 @@ def show_dead_letter(
     """
     from sync.cli import dead_letters as command
 
-    command.show_dead_letter(kind=kind.value, subject=subject, secrets=secrets, as_json=as_json)
+    command.show_dead_letter(kind=kind.value, subject=subject, secrets=secrets, who=who, as_json=as_json)
 
 
 @app.command("retry", no_args_is_help=True)
@@ -104,6 +107,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
     subject: Subject = "",
     code: Code = "",
     everything: Everything = False,  # noqa: FBT002 -- typer
+    who: Who = "",
     dry_run: DryRun = False,  # noqa: FBT002 -- typer
     as_json: AsJson = False,  # noqa: FBT002 -- typer
 ) -> None:
@@ -111,7 +115,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
     Requeue dead-lettered items after the cause is fixed.
 
     Running functions do the work through the ordinary queues. A dead letter is cleared only when its subject succeeds.
-    Idempotent; it may be interrupted at any time.
+    Idempotent; it may be interrupted at any time. Table `audit` keeps who and when.
 
     **Examples**
 
@@ -141,6 +145,7 @@ def retry_selected(  # noqa: PLR0917 -- a command's options
         subject=subject,
         code=code,
         everything=everything,
+        who=who,
         dry_run=dry_run,
         as_json=as_json,
     )

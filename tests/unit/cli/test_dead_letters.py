@@ -124,11 +124,13 @@ def test_a_discard_leaves_a_trail(w):
     assert (entry.who, entry.why) == ("Jane", "not ours")
 
 
-def test_a_discard_is_by_the_user_of_this_machine_unless_said_otherwise(w, monkeypatch):
+@pytest.mark.parametrize("given", [[], ["--as", ""], ["--as", " "], ["--as", "Ada"]])
+@pytest.mark.parametrize("words", ["discard --all --why typo", "retry --all", "show object KEY --secrets"])
+def test_an_action_is_by_the_user_of_this_machine_unless_said_otherwise(w, monkeypatch, words, given):
     monkeypatch.setenv("LOGNAME", "jane")
-    bad_object(w)
-    do("discard", "--all", "--why", "not ours")
-    assert asyncio.run(w.store.audit.newest(9))[0].who == "jane"
+    key = bad_object(w)
+    assert do(*words.replace("KEY", key).split(), *given).exit_code == 0
+    assert [entry.who for entry in asyncio.run(w.store.audit.newest(9))] == ["Ada" if "Ada" in given else "jane"]
 
 
 @pytest.mark.parametrize(
