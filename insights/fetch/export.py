@@ -13,14 +13,25 @@ from urllib.parse import quote
 
 import httpx
 
-from insights.errors import CollectError
+from insights.errors import CollectError, InsightsError, Unavailable
 from insights.fetch.progress import Progress
 from insights.fetch.service import FHIR_JSON, FHIR_NDJSON, FhirService
 from insights.manifest import ListedFile, Manifest, read_manifest
+from sync.adapters.http.fhir.answers import object_of
+from sync.adapters.http.fhir.outcomes import is_own
+from sync.adapters.http.remote import GONE
 from sync.adapters.retry_after import retry_after
+from sync.errors import SyncError
 
 _PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
+_FOREIGN_ANSWERS = 6
+"""Answers in a row that are not the service's own, about four minutes, before the command ends."""
+
+_FOREIGN = (
+    "A gateway, proxy or firewall answered instead of the FHIR service: repeat the command, which continues the "
+    "export; if it stays so, use --paging."
+)
 
 
 async def export(service: FhirService, progress: Progress, folder: Path) -> Manifest | None:
@@ -32,7 +43,7 @@ async def export(service: FhirService, progress: Progress, folder: Path) -> Mani
     CollectError
         ``collect.export``: the service aborted the export; ``collect.foreign_link``.
     Unavailable
-        ``collect.unavailable``; a repeat continues.
+        ``collect.unavailable``: the service, or a gateway in its place, did not answer; a repeat continues.
     """
     if progress.status_url is None:
         if not await _kick_off(service, progress):
@@ -70,21 +81,51 @@ async def _finished(service: FhirService, progress: Progress, folder: Path) -> M
         progress.status_url = None
         progress.save(folder)
         raise CollectError("the export is said to be on another server", code="collect.foreign_link")
+    foreign = 0
     while True:
         answer = await service.get(path)
         if answer.status_code == httpx.codes.ACCEPTED:
+            foreign = 0
             await service.sleep(min(retry_after(answer.headers) or _PAUSE, _LONGEST_PAUSE))
-            continue
-        if answer.status_code == httpx.codes.OK:
-            with suppress(ValueError):
-                return read_manifest(answer.content)
-        progress.status_url = None  # the next run starts a new export
-        progress.save(folder)
-        raise CollectError(
-            f"the service gave the export up, or sent no manifest ({answer.status_code})",
-            code="collect.export",
-            hint="Repeat the command, or use --paging.",
-        )
+        elif (manifest := _manifest_of(answer)) is not None:
+            return manifest
+        elif not _is_given_up(answer) and (foreign := foreign + 1) < _FOREIGN_ANSWERS:
+            await service.sleep(min(_PAUSE * 2**foreign, _LONGEST_PAUSE))
+        else:
+            raise _ended(answer, progress, folder)
+
+
+def _manifest_of(answer: httpx.Response) -> Manifest | None:
+    """Return the manifest in an answer; one without ``output``, which the standard requires, is not the service's."""
+    if answer.status_code == httpx.codes.OK:
+        with suppress(ValueError):
+            manifest = read_manifest(answer.content)
+            return manifest if manifest.output is not None else None
+    return None
+
+
+def _is_given_up(answer: httpx.Response) -> bool:
+    """Return whether the service itself ends the export: by an outcome, or with a manifest that cannot be read."""
+    if is_own(answer):
+        return True
+    try:
+        return answer.status_code == httpx.codes.OK and "output" in object_of(answer)
+    except SyncError:
+        return False
+
+
+def _ended(answer: httpx.Response, progress: Progress, folder: Path) -> InsightsError:
+    """Return the failure of an export; it is forgotten unless only a gateway or proxy answered in its place."""
+    told = answer.status_code
+    if not _is_given_up(answer) and told not in GONE:
+        return Unavailable(f"the status of the export: no manifest ({told})", code="collect.unavailable", hint=_FOREIGN)
+    progress.status_url = None  # the next run starts a new export
+    progress.save(folder)
+    return CollectError(
+        f"the service gave the export up, or sent no manifest ({told})",
+        code="collect.export",
+        hint="Repeat the command, or use --paging.",
+    )
 
 
 async def _download(

@@ -344,14 +344,20 @@ def test_an_export_on_another_server_is_not_followed(tmp_path):
 
 @pytest.mark.parametrize(
     "answer",
-    [(404, ""), (200, ""), (200, "[]"), (200, '{"output": [{"type": "Patient"}]}'), (200, '{"output": {}}')],
-    ids=["gone", "empty", "no object", "no address", "no list"],
+    [
+        (404, ""),
+        (404, '{"resourceType": "OperationOutcome"}'),
+        (200, '{"resourceType": "OperationOutcome"}'),
+        (200, '{"output": [{"type": "Patient"}]}'),
+        (200, '{"output": {}}'),
+    ],
+    ids=["gone", "said to be gone", "an outcome", "no address", "no list"],
 )
 def test_an_export_that_is_given_up_is_begun_anew(tmp_path, answer):
     class GivenUp(Server):
         def job(self):
             status, text = answer
-            return httpx.Response(status, text=text)
+            return httpx.Response(status, text=text, headers={"Content-Type": "application/json"})
 
     with pytest.raises(CollectError) as problem:
         run(GivenUp(*WORLD), tmp_path / "d")
@@ -432,6 +438,32 @@ def test_a_resource_that_was_created_again_before_an_interrupted_refresh_goes_on
 
 def _interrupted(*_):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lies", [1, 5, 6])
+@pytest.mark.parametrize("answer", [(200, ""), (200, "<html>"), (200, "[]"), (200, '{"login": "here"}'), (403, "<p>")])
+def test_a_gateway_that_answers_for_an_export_does_not_end_it(tmp_path, answer, lies):
+    """It was given up at the first such answer, and hours of the service's work begun again; or taken for empty."""
+
+    class Between(Server):
+        left = lies
+
+        def job(self):
+            if self.polls == 1 and self.left:
+                self.left -= 1
+                return httpx.Response(answer[0], text=answer[1])
+            return super().job()
+
+    server, pauses = Between(*WORLD), len(waited)
+    if lies == 6:
+        with pytest.raises(Unavailable) as problem:
+            run(server, tmp_path / "d")
+        assert problem.value.code == "collect.unavailable"
+        assert "--paging" in problem.value.hint
+    run(server, tmp_path / "d")
+    assert [path for path, _ in server.asked].count("/$export") == 1
+    assert tables(tmp_path / "d") == tables_of(WORLD)
+    assert [pause for pause in waited[pauses:] if pause != 7] == [10, 20, 40, 80, 120][:lies], "never at once"
 
 
 def test_only_types_that_views_read_are_asked_for(tmp_path):
