@@ -8,6 +8,7 @@ import typer
 from sync.adapters.file_locks import held
 from sync.cli import export_all
 from sync.export import LOCK
+from sync.model.exports import UNFINISHED
 
 
 def run(folder):
@@ -35,4 +36,4 @@ def test_a_full_disk_is_that_of_the_folder(tmp_path, capsys, monkeypatch):
         run(tmp_path)
     assert refused.value.exit_code == 2
     assert capsys.readouterr().err == f"No space left on device: {tmp_path}\n"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [UNFINISHED], "it is no export"
