@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sync.dead_letters.queries import Secrets, locator_of, secrets, study_of
@@ -57,11 +58,16 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which letters: one (``kind`` and ``subject``), all of a ``code``, or with none of these all there are."""
+    """
+    Which letters: one (``kind`` and ``subject``), all of a ``code``, or with none of these all there are.
+
+    With ``until``, none whose subject has failed later.
+    """
 
     kind: SubjectKind | None = None
     subject: str = ""
     code: str | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +161,7 @@ async def _selected(selection: Selection, s: Reject) -> AsyncIterator[Sequence[D
         return
     page, passed = await s.dead_letters.page(code=selection.code, limit=PAGE), Passed()
     while True:
-        yield page.letters
+        yield [letter for letter in page.letters if selection.until is None or letter.last_at <= selection.until]
         if page.token is None:
             return
         passed = queried_on(passed, page.token)

@@ -4,10 +4,14 @@ Decisions of operators about removals above the ceiling: see `sync.protocol.remo
     confirm    they are right: held objects are inspected again, and removed if they are still gone
     refuse     they are wrong: held removals are dropped; FHIR keeps the resources until a new change of the object
 
-Both lift the ceiling, with a new window.
+Both lift the ceiling, with a new window. A page shows what is held at one time, and is answered later: then other
+removals may be held, of another cause, that the operator has not seen. So a decision may be of those up to a time.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
 
 from sync.dead_letters.actions import Outcome, Selection, discard, retry
 from sync.errors import RemovalHeld
@@ -20,7 +24,7 @@ HELD = Selection(code=RemovalHeld.code)
 """Selects the dead letters of held removals."""
 
 
-async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) -> int:
+async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str, until: datetime | None = None) -> int:
     """
     Release the held removals. Idempotent; if it is interrupted, repeat it.
 
@@ -30,6 +34,8 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     ----------
     sources
         The sources that messages may name now.
+    until
+        Removals held later stay held; None: all are confirmed.
 
     Returns
     -------
@@ -44,15 +50,20 @@ async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str) 
     _check(who, why)
     await record_action(OperatorAction.CONFIRM_REMOVALS, s, who=who, code=RemovalHeld.code, why=why)
     # The approval first: without it, a removal that is inspected again would be held again.
-    await reset_ceiling(s, approve=True)
-    report = await retry(HELD, sources, s, who=who)
+    await reset_ceiling(s, approve=True, until=until)
+    report = await retry(replace(HELD, until=until), sources, s, who=who)
     s.telemetry.event("removal.confirmed", dead_letters=report.selected)
     return report.of(Outcome.ASKED)
 
 
-async def refuse_removals(s: Operate, *, who: str, why: str) -> int:
+async def refuse_removals(s: Operate, *, who: str, why: str, until: datetime | None = None) -> int:
     """
     Drop the held removals: nothing is removed. Idempotent; if it is interrupted, repeat it.
+
+    Parameters
+    ----------
+    until
+        Removals held later stay held; None: all are refused.
 
     Returns
     -------
@@ -66,9 +77,9 @@ async def refuse_removals(s: Operate, *, who: str, why: str) -> int:
     """
     _check(who, why)
     await record_action(OperatorAction.REFUSE_REMOVALS, s, who=who, code=RemovalHeld.code, why=why)
-    report = await discard(HELD, s, who=who, why=why)
+    report = await discard(replace(HELD, until=until), s, who=who, why=why)
     # The ceiling last: while it is reached, none of these can be removed meanwhile.
-    await reset_ceiling(s, approve=False)
+    await reset_ceiling(s, approve=False, until=until)
     s.telemetry.event("removal.refused", dead_letters=report.selected)
     return report.of(Outcome.DISCARDED)
 

@@ -179,9 +179,14 @@ async def _present(stored: Stored[Cursor] | None, s: Jobs) -> Ceiling:
     return Ceiling(began=s.clock.now(), limit=await _limit(s), approved_at=ceiling.approved_at)
 
 
-async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
+async def reset_ceiling(s: Jobs, *, approve: bool, until: datetime | None = None) -> None:
     """
     Let removals continue with a new window; ``approve`` permits those held so far. Idempotent.
+
+    Parameters
+    ----------
+    until
+        Up to when the operator knows which removals are held: a ceiling reached later stays closed. None: all.
 
     Raises
     ------
@@ -191,8 +196,11 @@ async def reset_ceiling(s: Jobs, *, approve: bool) -> None:
 
     async def write_new() -> None:
         stored = await s.cursors.read(CURSOR)
-        before = ceiling_of(stored.value if stored is not None else None)
-        await _write(Ceiling(approved_at=s.clock.now() if approve else before.approved_at), stored, s)
+        before, now = ceiling_of(stored.value if stored is not None else None), s.clock.now()
+        times = [before.approved_at, min(until or now, now) if approve else None]
+        approved_at = max((time for time in times if time is not None), default=None)
+        opens = until is None or (before.held_since is not None and before.held_since <= until)
+        await _write(replace(Ceiling() if opens else before, approved_at=approved_at), stored, s)
 
     await retry_on_conflict(write_new, subject=_ROW)
 

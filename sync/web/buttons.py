@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sync.dead_letters import actions
 from sync.dead_letters.actions import Selection
-from sync.dead_letters.held_removals import confirm_removals, refuse_removals
+from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
 from sync.delivery.handlers import sweep
 from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
 from sync.model import StudyRef, SubjectKind
+from sync.model.timestamps import typed_time
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
@@ -54,10 +56,29 @@ class Deed:
         """Study on which the operator acts."""
         return StudyRef(study_instance_uid=self.fields.get("uid", ""), partition=self.fields.get("partition", ""))
 
+    @property
+    def until(self) -> datetime | None:
+        """
+        Return when the page asked for confirmation; None for an action without `Act.as_shown`.
+
+        Raises
+        ------
+        RequestRefused
+            The form states no time.
+        """
+        try:
+            return typed_time(text) if (text := self.fields.get("until", "")) else None
+        except ValueError:
+            raise RequestRefused("until: no time") from None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One kind of button. ``does`` returns the number of changed items; ``previews`` states it beforehand, in words."""
+    """
+    One kind of button. ``does`` returns the number of changed items; ``previews`` states it beforehand, in words.
+
+    With ``as_shown`` it concerns only what there was when the page asked for confirmation.
+    """
 
     question: str
     explanation: str
@@ -67,6 +88,7 @@ class Act:
     previews: Callable[[Deed, Services], Awaitable[str]] | None = None
     grave: bool = False
     asks_why: bool = False
+    as_shown: bool = False
 
 
 def _selections(deed: Deed) -> list[Selection]:
@@ -182,13 +204,19 @@ def _changing(change: WalkDeed) -> Callable[[Deed, Services], Awaitable[int]]:
 
 
 async def _confirm_removals(deed: Deed, s: Services) -> int:
-    return await confirm_removals(deed.sources, s, who=deed.who, why=deed.why)
+    return await confirm_removals(deed.sources, s, who=deed.who, why=deed.why, until=deed.until)
 
 
 async def _refuse_removals(deed: Deed, s: Services) -> int:
-    dropped = await refuse_removals(s, who=deed.who, why=deed.why)
+    dropped = await refuse_removals(s, who=deed.who, why=deed.why, until=deed.until)
     await store_count(Counted.DEAD_LETTERS, s, from_start=True)
     return dropped
+
+
+async def _preview_removals(deed: Deed, s: Services) -> str:  # noqa: ARG001 -- as each preview is asked
+    count_now = await read_count(Counted.DEAD_LETTERS, s)
+    then = f"{ago(count_now.at, s.clock.now())} there were" if count_now.at is not None else "there are"
+    return f"This affects those held now ({then} {count_now.counts.get(HELD.code or '', 0):,}), and none held later."
 
 
 async def _acknowledge(deed: Deed, s: Control) -> int:
@@ -288,6 +316,8 @@ ACTS: dict[str, Act] = {
         label="Confirm removals",
         done="Removals confirmed: {n:,}. They take place within minutes.",
         does=_confirm_removals,
+        previews=_preview_removals,
+        as_shown=True,
         grave=True,
         asks_why=True,
     ),
@@ -297,6 +327,8 @@ ACTS: dict[str, Act] = {
         label="Refuse removals",
         done="Removals refused: {n:,}.",
         does=_refuse_removals,
+        previews=_preview_removals,
+        as_shown=True,
         asks_why=True,
     ),
     "acknowledge": Act(

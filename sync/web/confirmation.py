@@ -48,7 +48,7 @@ class _Result:
 
 _RESULTS: RowValue[Mapping[str, _Result]] = RowValue(Mapping[str, _Result])
 
-_TARGET = ("of", "kind", "subject", "subjects", "uid", "partition")
+_TARGET = ("of", "kind", "subject", "subjects", "uid", "partition", "until")
 """Fields that identify the subject of an action; the button passes them to the form, and the form to the act."""
 
 
@@ -67,6 +67,7 @@ async def confirm(visit: Visit, sources: Sources, s: Services) -> RenderedPage:
     asked = {**visit.request.query, **fields_of(visit.request)}
     name, act = _act(text_of(asked, "action"))
     fields = {field: text_of(asked, field) for field in _TARGET}
+    fields["until"] = s.clock.now().isoformat() if act.as_shown else ""
     deed = Deed(fields=fields, who=visit.caller.name, why="", sources=sources)
     many = f" {await act.previews(deed, s)}" if act.previews else ""
     return render(

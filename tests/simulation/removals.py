@@ -15,7 +15,7 @@ from sync.delivery import handlers
 from sync.errors import RemovalHeld
 from sync.model import Change, StudyRef
 from sync.ports import Services
-from sync.protocol.removals import WINDOW, read_ceiling, reset_ceiling
+from sync.protocol.removals import WINDOW, read_ceiling
 from tests.simulation.contents import Content
 from tests.simulation.mutants import Mutant
 from tests.simulation.stepping import new_caches, run
@@ -88,20 +88,25 @@ def schedule(
 ) -> str | None:
     """Play the schedule of a seed; return what is wrong."""
     rng = random.Random(seed)
+    reset = pipeline_module.ensure_removable.__globals__["reset_ceiling"]  # of the module that a mutant edits
     faults = Faults(crashes=rng.choice((0, 0, 2, 4)), duplicates=rng.choice((0, 0.5)))
     w = CeilingWorld(rng, faults, pipeline=pipeline_module, handling=handling_module, pace=1.0)
     names = [f"{number}/1" for number in range(1, STUDIES + 1)]
     for number, name in enumerate(names, start=1):
         w.change(name, Content(str(number), f"P{number}", f"{number}1"))
     w.play()
+    shown = w.clock.now()
+    w.clock.advance(1)
     rng.shuffle(names)
     for name in names:
         w.change(name, None)
     events = list(w.object_messages)
     w.play()
     wrong = _not_held(w, "at once", rows=STUDIES - LIMIT)
-    # An hour later, again, and rows are lost besides: nothing more goes.
+    # An hour later, again, and rows are lost besides: nothing more goes, nor by what an older page confirms.
     w.clock.advance(2 * WINDOW.total_seconds())
+    if rng.random() < 0.5:
+        run(reset(w.new_services(step=False), approve=True, until=shown))
     w.object_messages = [(change, rng.choice((1, 2))) for change, _ in events]
     lost = rng.random() < 0.5
     for number in range(1, STUDIES + 1) if lost else ():
@@ -112,7 +117,7 @@ def schedule(
     w.play()
     wrong = wrong or _not_held(w, "an hour later", rows=0 if lost else STUDIES - LIMIT)
     w.clock.advance(1)
-    run(reset_ceiling(w.new_services(step=False), approve=True))
+    run(reset(w.new_services(step=False), approve=True))
     w.object_messages += [(change, 2) for change, _ in events]
     w.play()
     if wrong is None and (w.studies(), w.held()) != (0, set()):
@@ -164,6 +169,18 @@ MUTANTS = [
         "sync.protocol.removals",
         "        if is_approved is not None and await is_approved(ceiling):\n",
         "        if False:\n",
+    ),
+    Mutant(
+        "a confirmation is of what was held when the page was shown",
+        "sync.protocol.removals",
+        "min(until or now, now) if approve",
+        "now if approve",
+    ),
+    Mutant(
+        "a ceiling that was reached after the page was shown stays closed",
+        "sync.protocol.removals",
+        "        opens = until is None or (before.held_since is not None and before.held_since <= until)\n",
+        "        opens = True\n",
     ),
     Mutant(
         "what was confirmed takes no place below the ceiling",

@@ -198,6 +198,44 @@ async def test_what_was_held_after_a_confirmation_stays_held_however_often_it_is
     assert (sorted(w.held()), w.in_fhir()) == (held, in_fhir)
 
 
+@pytest.mark.parametrize("decide", [lambda s, **how: confirm_removals(SOURCES, s, **how), refuse_removals])
+async def test_a_page_that_was_shown_before_removals_were_held_decides_nothing_about_them(w, decide):
+    await w.fill()
+    shown = w.clock.now()
+    w.clock.advance(1)
+    await w.lose()
+    held, ceiling = w.held(), await read_ceiling(w.services)
+    assert await decide(w.services, until=shown, **WHO) == 0
+    await w.run_messages()
+    assert (w.held(), w.in_fhir()) == (held, MANY - FEW)
+    assert (await read_ceiling(w.services)).held_since == ceiling.held_since is not None
+
+
+async def test_two_clicks_on_one_page_confirm_once(w):
+    await w.fill(2 * MANY)
+    await w.lose()
+    shown = w.clock.now()
+    assert await confirm_removals(SOURCES, w.services, until=shown, **WHO) == MANY - FEW
+    await w.run_messages()
+    w.clock.advance(60)
+    for number in range(MANY, 2 * MANY):
+        await handle_object_message(events(w.delete(f"{number}")), SOURCES, w.services)
+    await w.settle()
+    held, in_fhir = w.held(), w.in_fhir()
+    assert held
+    assert await confirm_removals(SOURCES, w.services, until=shown, **WHO) == 0
+    await w.run_messages()
+    assert (w.held(), w.in_fhir()) == (held, in_fhir)
+    assert (await read_ceiling(w.services)).held_since is not None
+
+
+async def test_a_time_ahead_confirms_nothing_that_is_held_later(w):
+    await w.fill(2 * MANY)
+    await w.lose()
+    await confirm_removals(SOURCES, w.services, until=w.clock.now() + timedelta(days=1), **WHO)
+    assert (await read_ceiling(w.services)).approved_at == w.clock.now()
+
+
 async def test_what_is_refused_stays(w):
     await w.fill()
     await w.lose()

@@ -217,6 +217,20 @@ async def test_removals_that_are_held_are_shown_and_decided_with_who_and_why(w):
     assert {entry.action for entry in await w.store.audit.newest(9)} >= {"removals.confirm", "removals.refuse"}
 
 
+async def test_a_page_that_asks_about_removals_decides_only_on_those_that_were_held_when_it_was_shown(w):
+    held = RemovalHeld("20 studies")
+    for action, word in (("confirm-removals", "confirmed"), ("refuse-removals", "refused")):
+        asked = await get(w, "confirm", action=action)
+        assert "none held later" in asked.body
+        [shown] = re.findall(r'name="until" value="([^"]+)"', asked.body)
+        w.clock.advance(60)
+        await w.store.dead_letters.put(DeadLetter.of(SubjectKind.STUDY, STUDY.key, held, w.clock.now()))
+        report = await follow(w, await post(w, action=action, until=shown, who="Ada", why="they are right"))
+        assert f"Removals {word}: 0." in report.body
+        assert len(w.dead_letters()) == 1
+    assert (await post(w, action=action, until="yesterday", who="Ada", why="they are right")).status == 400
+
+
 async def test_rejected_files_and_drift_are_told_beside_a_flow_that_is_in_sync(w):
     await w.arrive("none", UNREADABLE)
     body = (await get(w)).body
