@@ -40,6 +40,11 @@ LIES = {
     "502 html": Lie(status=502),
     "200 html": Lie(status=200),
     "200 json": Lie(status=200, body=b"{}", headers=(("Content-Type", "application/json"),)),
+    "200 another Bundle": Lie(
+        status=200,
+        body=b'{"resourceType": "Bundle", "type": "collection"}',
+        headers=(("Content-Type", "application/fhir+json"),),
+    ),
     "200 empty": Lie(status=200, body=b""),
     "204": Lie(status=204, body=b""),
     "302": Lie(status=302, headers=(("Location", "https://login.example/"),)),

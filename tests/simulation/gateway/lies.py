@@ -68,7 +68,7 @@ _OF_ANY = (
     "cut",
     "short",
 )
-OF_FHIR = (*_OF_ANY, "garbled", "half", "empty with next", "stale")
+OF_FHIR = (*_OF_ANY, "garbled", "half", "empty with next", "stale", "another type", "another resource")
 OF_BLOBS = (*_OF_ANY, "scanned")
 """
 Ways to lie. TLS vouches that bytes of a blob are the stored ones; what a cache before Blob Storage keeps beyond its
@@ -84,6 +84,7 @@ LIES = {"fhir": OF_FHIR, "blobs": OF_BLOBS, "state": OF_STATE, "queues": OF_STAT
 SPELLS = (2.0, 20.0, 200.0, 2000.0)
 PEACE = (1.0, 30.0, 300.0)
 LATENCY = (0.0, 0.01, 0.2)
+_HALF = 0.5
 
 
 @dataclass
@@ -178,9 +179,19 @@ class Gateway:
                 return replace(answer, body=spoiled, headers={**answer.headers, "Content-Length": str(len(spoiled))})
             case "garbled":
                 return replace(answer, body=bytes(byte ^ 0x55 for byte in body))
-            case "half" | "empty with next":
-                return replace(answer, body=_bundle_less(body, self.rng, empty=mood != "half"))
-        raise AssertionError(mood)
+        return replace(answer, body=_misstated(mood, body, self.rng))
+
+
+def _misstated(mood: str, body: bytes, rng: random.Random) -> bytes:
+    """Say something else in sound JSON."""
+    match mood:
+        case "half" | "empty with next":
+            return _bundle_less(body, rng, empty=mood != "half")
+        case "another type":
+            return _bundle_of_another_type(body, rng)
+        case "another resource":
+            return _another_resource(body, rng)
+    raise AssertionError(mood)
 
 
 def _bundle_less(body: bytes, rng: random.Random, *, empty: bool) -> bytes:
@@ -197,6 +208,39 @@ def _bundle_less(body: bytes, rng: random.Random, *, empty: bool) -> bytes:
         return body
     more = {"relation": "next", "url": bundle["link"][0]["url"]}
     return json.dumps({**bundle, "entry": [], "link": [more]}).encode()
+
+
+def _bundle_of_another_type(body: bytes, rng: random.Random) -> bytes:
+    """Answer with a Bundle that answers another request: without entries, or with those of this one."""
+    bundle = _json_of(body)
+    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+        return body
+    types = {"searchset", "history", "batch-response", "transaction-response", "collection"} - {bundle.get("type")}
+    spoiled = {**bundle, "type": rng.choice(sorted(types))}
+    if rng.random() < _HALF:
+        spoiled.pop("entry", None)
+    return json.dumps(spoiled).encode()
+
+
+def _another_resource(body: bytes, rng: random.Random) -> bytes:
+    """Answer with another resource: of another id or type, or, for a Bundle, such ones in its entries."""
+    answer = _json_of(body)
+    if not isinstance(answer, dict):
+        return body
+    entries = answer.get("entry") or [{"resource": answer}]
+    others = [entry["resource"] for entry in entries if "resource" in entry]
+    name, value = rng.choice((("id", "of-another"), ("resourceType", "Basic")))
+    for other in others:
+        if other.get("resourceType") not in {"Bundle", "OperationOutcome"}:
+            other[name] = value
+    return json.dumps(answer).encode()
+
+
+def _json_of(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 Send = Callable[[Asked], Awaitable[Answer]]

@@ -108,4 +108,13 @@ MUTANTS = [
         },
         [("fhir", "empty with next")],
     ),
+    AdapterMutant(
+        "a Bundle of another type answers another request",
+        {
+            "http.fhir.answers": [
+                ('    if (body.get("resourceType"), body.get("type")) != ("Bundle", kind):\n', "    if False:\n"),
+            ]
+        },
+        [("fhir", "another type")],
+    ),
 ]
