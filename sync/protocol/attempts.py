@@ -38,6 +38,9 @@ DEATHS = 2
 KEPT = timedelta(hours=1)
 """How long the row of a message is kept after its dead letter or the last of its copies; a lease lasts ten minutes."""
 
+KEPT_AGAIN = timedelta(minutes=5)
+"""How old a row is before a change that is passed over because of it is written there again."""
+
 CRASH_CODE = "poison.crash"
 """Code of the dead letter of a message that ends its process."""
 
@@ -245,11 +248,18 @@ async def unless_deadly(
     return True
 
 
-async def is_buried(where: AttemptsRow, s: Removing) -> bool:
-    """Return whether the messages have their dead letter ``poison.crash``, which still stands. Only reads."""
+async def keep_if_buried(where: AttemptsRow, s: Removing) -> bool:
+    """
+    Return whether the messages have their dead letter ``poison.crash``, which still stands; if so, keep their row.
+
+    A feed calls it at each read of an entry, so the row is written only once `KEPT_AGAIN` has passed.
+    """
     async with only_sync_errors():
         stored = await s.cursors.read(where.name)
-        return (await _still_valid(Attempts.of(stored), where, s)).buried is not None
+        buried = (await _still_valid(Attempts.of(stored), where, s)).buried
+    if buried is not None and s.clock.now() - buried >= KEPT_AGAIN:
+        await keep_count(where, s)
+    return buried is not None
 
 
 async def keep_count(where: AttemptsRow, s: Removing) -> None:

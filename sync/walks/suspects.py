@@ -18,7 +18,7 @@ from functools import partial
 from sync.errors import PermanentError
 from sync.model import Change
 from sync.ports import Removing
-from sync.protocol.attempts import KEPT, AttemptsRow, is_buried, keep_count, unless_deadly
+from sync.protocol.attempts import KEPT, AttemptsRow, keep_if_buried, unless_deadly
 from sync.walks.walk import Walk, Work
 
 
@@ -43,10 +43,8 @@ def alone_if_suspect(
         """Return whether a change is buried, as an entry is that a feed names again and again."""
         if walk.crashed is None or s.clock.now() - walk.crashed >= KEPT:
             return False
-        where = AttemptsRow.of_change(change)
-        buried = await is_buried(where, s)
+        buried = await keep_if_buried(AttemptsRow.of_change(change), s)
         if buried:
-            await keep_count(where, s)
             walk.crashed = s.clock.now()
         return buried
 
