@@ -110,6 +110,8 @@ def collect(
         return
     store = Store(folder)
     refresh = since is not None
+    if refresh:
+        store.refreshable()  # before the folder is created
     given = _folder(ndjson, fhir, refresh=refresh) if ndjson is not None else None
     url = _address(fhir) if given is None else ""
     with store.alone():

@@ -172,7 +172,7 @@ class _Load:
     def refresh(self) -> Built:
         changed, deleted, hashed = {}, {}, 0
         keys = {name: key_of(view) for name, view in self.catalogue.views.items()}
-        with self.store.open(self._existing(), memory_mb=self.memory_mb) as connection:
+        with self.store.open(self.store.refreshable(), memory_mb=self.memory_mb) as connection:
             former = read_collected(connection)
             if former.views != self.catalogue.hash:
                 raise CollectError(
@@ -195,15 +195,6 @@ class _Load:
             known = self._describe(connection, self.deletions, self.data.time or former.data_time)
             connection.commit()
         return Built(known, _some(changed), _some(deleted), hashed=hashed)
-
-    def _existing(self) -> Path:
-        if not self.store.tables.exists():
-            raise CollectError(
-                f"{self.store.folder} holds nothing to refresh",
-                code="collect.nothing",
-                hint="Collect everything first.",
-            )
-        return self.store.tables
 
     def _describe(self, connection: duckdb.DuckDBPyConnection, deletions: str, time: str | None) -> Collected:
         sums = sorted(connection.execute(versions.READ).fetchall())

@@ -92,6 +92,21 @@ class Store:
         """Return the folder of downloads."""
         return self.folder / INCOMING
 
+    def refreshable(self) -> Path:
+        """
+        Return the file with the tables that a refresh changes. Creates nothing.
+
+        Raises
+        ------
+        CollectError
+            ``collect.nothing``.
+        """
+        if not self.tables.exists():
+            raise CollectError(
+                f"{self.folder} holds nothing to refresh", code="collect.nothing", hint="Collect everything first."
+            )
+        return self.tables
+
     def prepare(self) -> None:
         """
         Create the folder, accessible by its owner only; idempotent.

@@ -115,6 +115,19 @@ def test_a_wrong_question_is_said_and_writes_nothing(clinic, name):
     assert there(clinic) == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("words", [["--ndjson", "WORLD"], ["--fhir", "http://127.0.0.1:9/fhir"]])
+def test_a_refresh_of_nothing_leaves_no_folder_behind(tmp_path, words, there):
+    folder = tmp_path / "typo" / "data"
+    if there:
+        folder.mkdir(parents=True)
+    words = [str(write(tmp_path / "in", *test_similar.person("me"))) if word == "WORLD" else word for word in words]
+    ended = type_it("collect", folder, *words, "--since", "last")
+    assert (ended.exit_code, "error  collect.nothing: " in ended.stderr) == (2, True)
+    assert "hint   Collect everything first." in ended.stderr
+    assert list(folder.iterdir()) == [] if there else not folder.parent.exists()
+
+
 @pytest.mark.parametrize("words", [["--ndjson"], ["--since", "last", "--ndjson"]])
 def test_a_torn_file_is_named_by_line_and_the_tables_stay(tmp_path, words):
     good, torn = write(tmp_path / "good", *test_similar.person("me")), tmp_path / "torn"
