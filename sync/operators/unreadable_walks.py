@@ -77,7 +77,9 @@ async def control_named(walk_id: str, deed: Deed, s: Control, *, who: str) -> Co
         return Controlled(changed=False, walk=ended)
     if row is None:
         raise RequestRefused(
-            "there is no such walk", code="walk.unknown", hint="python -m sync walks list shows all walks."
+            "there is no such walk, or nothing of it is left since it was cancelled",
+            code="walk.unknown",
+            hint="python -m sync walks list shows all walks.",
         )
     changed = await control_walk(row.name, deed, s, who=who)
     latest = await read_board(s)

@@ -88,6 +88,17 @@ async def test_slices_that_a_crash_left_without_their_walk_are_cancelled_too(w):
     assert (await control_named(run, Deed.CANCEL, w.services, who="eve")).state == "cancelled"
 
 
+async def test_after_a_cancel_of_slices_without_their_walk_nothing_tells_of_it_and_that_is_said(w):
+    """It was said that there is no such walk, which is for all that is known not true."""
+    run = await spoilt(w, NAME, state="resting")
+    await spoilt(w, f"slice {run} 00000", scope="all")
+    await w.services.cursors.delete(NAME)
+    assert (await control_named(run, Deed.CANCEL, w.services, who="eve")).state == "cancelled"
+    with pytest.raises(RequestRefused, match="or nothing of it is left since it was cancelled") as refused:
+        await control_named(run, Deed.CANCEL, w.services, who="bob")
+    assert refused.value.code == "walk.unknown"
+
+
 @pytest.mark.parametrize("deed", Deed)
 async def test_one_that_is_cancelled_already_is_said_to_be_until_another_begins(w, deed):
     run = await spoilt(w, NAME, state="resting")
