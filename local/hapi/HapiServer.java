@@ -59,8 +59,7 @@ import org.springframework.transaction.annotation.EnableTransactionManagement;
  * A HAPI FHIR JPA server for R4: one Spring context, one Jetty on the loopback interface, one H2 database in memory.
  *
  * <p>It prints {@code READY <base URL>} on standard output once it answers, and stops when its standard input ends, so
- * that it never outlives the process that started it. The system property {@code port} (0, the default) is any free
- * port.
+ * that it never outlives the process that started it. It listens on any free port.
  */
 @Configuration
 @EnableTransactionManagement
@@ -105,7 +104,6 @@ public class HapiServer {
         Server web = new Server();
         ServerConnector connector = new ServerConnector(web);
         connector.setHost(HOST);
-        connector.setPort(Integer.getInteger("port", 0));
         web.addConnector(connector);
 
         ServletHolder holder = new ServletHolder(fhir);
