@@ -50,6 +50,7 @@ class _BackfillOptions:
     project: bool
     parallel: int
     rate: float | None
+    who: str
     as_json: bool
 
 
@@ -62,6 +63,7 @@ def backfill(
     project: bool,
     parallel: int,
     rate: float | None,
+    who: str,
     as_json: bool,
 ) -> None:
     """Inspect every object that is in the containers now."""
@@ -73,6 +75,7 @@ def backfill(
         project=project,
         parallel=parallel,
         rate=rate,
+        who=who,
         as_json=as_json,
     )
     refuse_projected_dry_run(dry_run=dry_run, project=project)
@@ -145,7 +148,9 @@ async def _shared(
     scope: Scope, options: _BackfillOptions, running: Running, s: Services, out: Console
 ) -> tuple[Counter[str], float, WalkState]:
     asked = new_backfill(scope, rate=options.rate)
-    await begin_or_go_on(asked, s, out, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} processed")
+    await begin_or_go_on(
+        asked, s, out, who=options.who, dealt=lambda counts: f"{counted(sum(counts.values()), 'object')} processed"
+    )
     kinds, heading = {asked.kind: Backfill(listing=running.listing)}, f"Reading {scope.container}"
     progress, rate = await share_walk(
         asked.name, kinds, s, out, heading=heading, parallel=options.parallel, as_json=options.as_json

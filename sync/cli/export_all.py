@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 _MEGABYTE = 1_000_000
 
 
-def export(*, folder: Path | None, container: str, max_mb: int, overwrite: bool, as_json: bool) -> None:
+def export(*, folder: Path | None, container: str, max_mb: int, overwrite: bool, who: str, as_json: bool) -> None:
     """Export all resources as NDJSON, one type per file, to bulk-load a FHIR service."""
     if container:
-        exported = _into_container(container, folder, max_mb * _MEGABYTE, overwrite=overwrite, as_json=as_json)
+        _refuse_container(container, folder, overwrite=overwrite)
+        exported = with_services(
+            lambda running: _share(running, container, max_mb * _MEGABYTE, who=who, as_json=as_json)
+        )
     else:
         exported = _into_folder(folder, max_mb * _MEGABYTE, overwrite=overwrite, quiet=as_json)
     _tell(exported, as_json=as_json)
@@ -51,15 +54,14 @@ def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet:
         refuse(f"{problem.strerror or 'not usable'}: {folder}")
 
 
-def _into_container(container: str, folder: Path | None, max_bytes: int, *, overwrite: bool, as_json: bool) -> Manifest:
+def _refuse_container(container: str, folder: Path | None, *, overwrite: bool) -> None:
     if folder is not None or overwrite:
         refuse("--container needs neither a folder nor --overwrite: each export is in a folder of its own")
     if not NEW_CONTAINER.fullmatch(container):
         refuse("--container: expected 3 to 63 lowercase letters, digits and single hyphens")
-    return with_services(lambda running: _share(running, container, max_bytes, as_json=as_json))
 
 
-async def _share(running: Running, container: str, max_bytes: int, *, as_json: bool) -> Manifest:
+async def _share(running: Running, container: str, max_bytes: int, *, who: str, as_json: bool) -> Manifest:
     """Take part in an export until it is over."""
     s, out, files = running.services, console(), running.export_files(container)
     if container in s.settings.containers:
@@ -67,7 +69,7 @@ async def _share(running: Running, container: str, max_bytes: int, *, as_json: b
     await files.ensure()
     asked = new_export(container, s.settings, max_bytes=max_bytes)
     await begin_or_go_on(
-        asked, s, out, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} exported"
+        asked, s, out, who=who, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} exported"
     )
     kinds = {asked.kind: Exporting(services=s, files=running.export_files)}
     progress, _ = await share_walk(asked.name, kinds, s, out, heading="Exporting", parallel=PARALLEL, as_json=as_json)

@@ -50,6 +50,7 @@ class _ReplayOptions:
     project: bool
     parallel: int
     rate: float | None
+    who: str
     as_json: bool
 
 
@@ -65,6 +66,7 @@ def replay(
     project: bool,
     parallel: int,
     rate: float | None,
+    who: str,
     as_json: bool,
 ) -> None:
     """Compare the changes of a period, or one study, with FHIR."""
@@ -75,7 +77,7 @@ def replay(
         **{name: value for name, value in values.items() if value is not None},
     }
     options = _ReplayOptions(
-        fields=fields, dry_run=dry_run, project=project, parallel=parallel, rate=rate, as_json=as_json
+        fields=fields, dry_run=dry_run, project=project, parallel=parallel, rate=rate, who=who, as_json=as_json
     )
     refuse_projected_dry_run(dry_run=dry_run, project=project)
     if code := with_services(lambda running: _run(options, running), writes_fhir=project or dry_run):
@@ -122,7 +124,11 @@ async def _shared(
 ) -> WalkProgress:
     asked = new_replay(request, rate=options.rate)
     await begin_or_go_on(
-        asked, s, out, dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} processed"
+        asked,
+        s,
+        out,
+        who=options.who,
+        dealt=lambda counts: f"{counted_words(sum(counts.values()), 'change')} processed",
     )
     progress, _ = await share_walk(
         asked.name,

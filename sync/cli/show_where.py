@@ -9,19 +9,18 @@ import typer
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_USAGE, console, quiet_broken_pipe, shown
-from sync.cli.user import user_name
 from sync.dicom.attributes import USABLE_UID
 from sync.model import StudyRef
 from sync.monitoring.source_objects import SourceObject, source_objects
 
 
-def where(*, uid: str, study: str | None, partition: str, as_json: bool) -> None:
+def where(*, uid: str, study: str | None, partition: str, who: str, as_json: bool) -> None:
     """Show which objects hold a study, series or instance: account, container and name."""
     if not all(USABLE_UID.fullmatch(value) for value in (uid, study) if value is not None):
         console().print("where expects a Study, Series or SOP Instance UID")
         raise typer.Exit(EXIT_USAGE)
     chosen = StudyRef(study_instance_uid=study or uid, partition=partition) if study or partition else None
-    objects = with_services(lambda running: source_objects(uid, chosen, running.services, who=user_name()))
+    objects = with_services(lambda running: source_objects(uid, chosen, running.services, who=who))
     if not objects:
         console().print("unknown   no object with this UID is known; python -m sync backfill reads all objects")
         raise typer.Exit(EXIT_REJECTED)

@@ -17,7 +17,6 @@ from rich.table import Table
 
 from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, console, quiet_broken_pipe, results
-from sync.cli.user import user_name
 from sync.cli.walks import begin_or_go_on, share_walk, tell_state
 from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.audit import record_action
@@ -49,6 +48,7 @@ def verify(
     fhir_only: bool,
     max_removals: int,
     rate: float | None,
+    who: str,
     as_json: bool,
 ) -> None:
     """Compare source, ledger and FHIR for each study, and list the differences."""
@@ -65,7 +65,7 @@ def verify(
     )
     with quiet_broken_pipe():
         agree = with_services(
-            lambda running: _verify(running, plan, chosen, rate=rate, as_json=as_json), writes_fhir=True
+            lambda running: _verify(running, plan, chosen, rate=rate, who=who, as_json=as_json), writes_fhir=True
         )
     if not agree:
         raise typer.Exit(EXIT_REJECTED)
@@ -79,7 +79,7 @@ def _study(text: str) -> StudyRef | str | None:
 
 
 async def _verify(
-    running: Running, plan: Plan, chosen: StudyRef | str | None, *, rate: float | None, as_json: bool
+    running: Running, plan: Plan, chosen: StudyRef | str | None, *, rate: float | None, who: str, as_json: bool
 ) -> bool:
     """Return whether everything compared agrees, and every container could be compared."""
     if plan.repair and await projection_pause(running.services) is not None:
@@ -88,19 +88,19 @@ async def _verify(
     missing: Sequence[str] = ()
     with _showing(plan, as_json=as_json, alone=chosen is not None or plan.sample is not None) as shown:
         if chosen is not None:
-            outcome = await _one_study(chosen, plan, running, shown)
+            outcome = await _one_study(chosen, plan, running, shown, who=who)
         elif plan.sample is not None:
-            await _record(plan, "a sample", running)
+            await _record(plan, "a sample", running, who=who)
             outcome = await Round(plan, running.services, running.listing, audience=shown).over_sample()
         else:
-            outcome = await _everything(plan, running, shown, rate=rate, as_json=as_json)
+            outcome = await _everything(plan, running, shown, rate=rate, who=who, as_json=as_json)
             missing = await missing_containers(running.listing, running.services) if plan.objects else ()
     shown.summarise(outcome, missing)
     return not (outcome.left or missing)
 
 
-async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown: Shown) -> ScanOutcome:
-    await _record(plan, chosen.key if isinstance(chosen, StudyRef) else chosen, running)
+async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown: Shown, *, who: str) -> ScanOutcome:
+    await _record(plan, chosen.key if isinstance(chosen, StudyRef) else chosen, running, who=who)
     study = await _known(chosen, running.services)
     outcome = await Round(plan, running.services, running.listing, audience=shown).over_one(study)
     if not outcome.found and await _never_inspected(study, running.services):
@@ -109,12 +109,14 @@ async def _one_study(chosen: StudyRef | str, plan: Plan, running: Running, shown
     return outcome
 
 
-async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float | None, as_json: bool) -> ScanOutcome:
+async def _everything(
+    plan: Plan, running: Running, shown: Shown, *, rate: float | None, who: str, as_json: bool
+) -> ScanOutcome:
     """Take part in the comparison of all studies until it is over, and report the findings of other workers too."""
     s, out = running.services, console()
     asked = new_verification(plan, s.settings, rate=rate)
     await begin_or_go_on(
-        asked, s, out, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} compared"
+        asked, s, out, who=who, dealt=lambda counts: f"{counted(counts.get('studies', 0), 'study', 'studies')} compared"
     )
     kinds = {asked.kind: Verification(listing=running.listing, services=s, audience=shown)}
     progress, _ = await share_walk(
@@ -129,10 +131,10 @@ async def _everything(plan: Plan, running: Running, shown: Shown, *, rate: float
     return outcome_of(progress.counts)
 
 
-async def _record(plan: Plan, subject: str, running: Running) -> None:
+async def _record(plan: Plan, subject: str, running: Running, *, who: str) -> None:
     """Record a repair before its first write: it may delete resources."""
     if plan.repair:
-        await record_action(action_of(plan), running.services, who=user_name(), subject=subject, why=reason_of(plan))
+        await record_action(action_of(plan), running.services, who=who, subject=subject, why=reason_of(plan))
 
 
 async def _never_inspected(study: StudyRef, s: Compare) -> bool:

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sync.cli.reporting import EXIT_USAGE, console
-from sync.cli.user import user_name
 from sync.errors import Contention, SyncError
 from sync.model import CHECKS
 from sync.model.timestamps import typed_time
@@ -107,17 +106,19 @@ class Merged:
 
 
 async def begin_or_go_on(
-    asked: NewWalk, s: Control, out: Console, *, dealt: Callable[[Mapping[str, int]], str]
+    asked: NewWalk, s: Control, out: Console, *, who: str, dealt: Callable[[Mapping[str, int]], str]
 ) -> None:
     """
     Begin a walk, or print the progress of the one that is running already.
 
     Parameters
     ----------
+    who
+        Name of the operator, for the audit trail.
     dealt
         Formats its counts.
     """
-    if not await begin_walk(asked, s, who=user_name()):
+    if not await begin_walk(asked, s, who=who):
         progress = await read_progress(asked.name, s)
         out.print(f"going on  {dealt(progress.counts)} before")
 

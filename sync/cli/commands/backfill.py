@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 _MOST_AT_ONCE = 256
 
 
@@ -30,6 +32,7 @@ def backfill(  # noqa: PLR0917 -- a command's options
             min=0.01, max=10_000, help="Studies a second to bring to FHIR at most, by all workers; default: no limit."
         ),
     ] = None,
+    who: Who = "",
     as_json: Annotated[  # noqa: FBT002 -- typer
         bool, typer.Option("--json", help="Write the result as one JSON object, and progress as one per line.")
     ] = False,
@@ -77,5 +80,6 @@ def backfill(  # noqa: PLR0917 -- a command's options
         project=project,
         parallel=parallel,
         rate=rate,
+        who=who,
         as_json=as_json,
     )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 
 def export(
     folder: Annotated[
@@ -24,6 +26,7 @@ def export(
     ] = "",
     max_mb: Annotated[int, typer.Option(min=1, metavar="MB", help="Maximum size of a file.")] = 200,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
+    who: Who = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write the manifest to standard output.")] = False,
 ) -> None:
     """
@@ -61,4 +64,4 @@ def export(
     """
     from sync.cli import export_all as command
 
-    command.export(folder=folder, container=container, max_mb=max_mb, overwrite=overwrite, as_json=as_json)
+    command.export(folder=folder, container=container, max_mb=max_mb, overwrite=overwrite, who=who, as_json=as_json)

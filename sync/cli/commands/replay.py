@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 
 def replay(  # noqa: PLR0917 -- a command's options
     source: Annotated[str, typer.Option(help="Source of the changes: `blob`, `dicom` or `orthanc`.")] = "blob",
@@ -34,6 +36,7 @@ def replay(  # noqa: PLR0917 -- a command's options
             help="Studies a second to compare with FHIR at most, by all workers; default: no limit.",
         ),
     ] = None,
+    who: Who = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, one object per line.")] = False,  # noqa: FBT002 -- typer
 ) -> None:
     """
@@ -86,5 +89,6 @@ def replay(  # noqa: PLR0917 -- a command's options
         project=project,
         parallel=parallel,
         rate=rate,
+        who=who,
         as_json=as_json,
     )

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 
 def verify(
     *,
@@ -28,6 +30,7 @@ def verify(
             min=0.01, max=10_000, help="Studies a second to compare at most, by all workers; default: no limit."
         ),
     ] = None,
+    who: Who = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")] = False,
 ) -> None:
     """
@@ -76,5 +79,6 @@ def verify(
         fhir_only=fhir_only,
         max_removals=max_removals,
         rate=rate,
+        who=who,
         as_json=as_json,
     )

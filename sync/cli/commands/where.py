@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sync.cli.commands import Who
+
 
 def where(
     uid: Annotated[str, typer.Argument(metavar="UID", help="Study, Series or SOP Instance UID.")],
@@ -14,6 +16,7 @@ def where(
         typer.Option(metavar="UID", help="Study of the series or instance; without it, the whole ledger is read."),
     ] = None,
     partition: Annotated[str, typer.Option(help="Data partition of the study, in a DICOM service that has them.")] = "",
+    who: Who = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object per object.")] = False,  # noqa: FBT002 - typer
 ) -> None:
     """
@@ -45,4 +48,4 @@ def where(
     """
     from sync.cli import show_where as command
 
-    command.where(uid=uid, study=study, partition=partition, as_json=as_json)
+    command.where(uid=uid, study=study, partition=partition, who=who, as_json=as_json)

@@ -12,7 +12,7 @@ from sync.model.exports import UNFINISHED
 
 
 def run(folder):
-    export_all.export(folder=folder, container="", max_mb=1, overwrite=True, as_json=False)
+    export_all.export(folder=folder, container="", max_mb=1, overwrite=True, who="", as_json=False)
 
 
 def test_a_second_command_is_refused_and_leaves_the_files_of_the_first(tmp_path, capsys):

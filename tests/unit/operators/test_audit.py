@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from sync.cli import app, user
@@ -22,7 +23,7 @@ from sync.web.exchange import Request as HttpRequest
 from sync.web.replays import start_replay
 from tests.unit.web.test_dashboard import post
 from tests.walking import finished
-from tests.worlds import STUDY, MemoryWorld, run
+from tests.worlds import SOURCES, STUDY, MemoryWorld, run
 
 SYNC = Path(__file__).parents[3] / "sync"
 OF_STUDY = ReplayRequest(source="blob", study=STUDY, reread=True)
@@ -93,6 +94,44 @@ def test_the_command_verify_is_recorded_when_it_may_write_and_only_then(w):
     assert trail(w) == []
     CliRunner().invoke(app, ["verify", "--study", STUDY.study_instance_uid, "--repair"])
     assert trail(w) == [("jane", "verify.repair", STUDY.key)]
+
+
+async def _nothing() -> None:
+    """Stand in for what a command does beside the audit trail."""
+
+
+@pytest.mark.parametrize("given", [[], ["--as", "Ada"]])
+@pytest.mark.parametrize(
+    "words",
+    ["backfill", "replay --study UID", "verify", "verify --study UID --repair", "export --container c-1", "where UID"],
+)
+def test_the_author_of_a_recorded_command_is_named_by_one_option(monkeypatch, words, given):
+    world = MemoryWorld()
+    run(world.ingest(world.put("a")))
+    running = SimpleNamespace(
+        services=world.services,
+        listing=world.store.objects,
+        sources=SOURCES,
+        replayed={"blob": None},
+        export_files=lambda _: SimpleNamespace(ensure=_nothing),
+    )
+
+    async def only_begun(*_: object, **__: object) -> None:
+        raise typer.Exit
+
+    for name in ("backfill", "export_all", "replay", "show_where", "verify_all"):
+        module = importlib.import_module(f"sync.cli.{name}")
+        monkeypatch.setattr(module, "with_services", lambda work, **_: asyncio.run(work(running)))
+        monkeypatch.setattr(module, "share_walk", only_begun, raising=False)
+    monkeypatch.setenv("LOGNAME", "jane")
+    CliRunner().invoke(app, [*words.replace("UID", STUDY.study_instance_uid).split(), *given])
+    assert [who for who, _, _ in trail(world)] == ["Ada" if given else "jane"]
+
+
+def test_commands_take_the_name_to_record_from_that_option_alone():
+    """A command that asked for the user itself had no way to record another name."""
+    asking = [path.relative_to(SYNC).as_posix() for path in SYNC.rglob("*.py") if "user_name()" in path.read_text()]
+    assert sorted(asking) == ["cli/commands/__init__.py", "cli/user.py"]
 
 
 def test_an_acknowledgement_by_command_is_recorded_under_its_author(w):
