@@ -19,7 +19,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         elif (text := headers.get("Retry-After", "").strip()).isdecimal():
             seconds = float(text)
         else:
-            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+            seconds = (parsedate_to_datetime(text) - _told(headers)).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST) if math.isfinite(seconds) else None
+
+
+def _told(headers: Mapping[str, str]) -> datetime:
+    """Return the service's own time, by which it names a date: our clock may be wrong. Ours if it tells none."""
+    try:
+        return parsedate_to_datetime(headers.get("Date") or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.now(UTC)

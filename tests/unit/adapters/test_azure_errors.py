@@ -197,6 +197,17 @@ def test_a_moment_to_wait_for_is_kept_too():
     assert 3500 < translated(state_errors, answered(503, Retry_After=header)).retry_after <= 3600
 
 
+@pytest.mark.parametrize("wrong", [-3600, 0, 3600])
+@pytest.mark.parametrize("date", [True, False])
+def test_a_moment_to_wait_for_is_of_the_services_clock(wrong, date):
+    """Of a service whose clock is an hour ahead of ours a wait of 90 s became an hour; of one behind, none."""
+    theirs = datetime.now(UTC) + timedelta(seconds=wrong)
+    headers = {"Retry_After": format_datetime(theirs + timedelta(seconds=90), usegmt=True)}
+    headers |= {"Date": format_datetime(theirs, usegmt=True)} if date else {}
+    asked = translated(state_errors, answered(503, **headers)).retry_after
+    assert asked == (90 if date else pytest.approx(max(wrong + 90, 0), abs=30))
+
+
 @pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
 def test_a_refusal_may_concern_a_single_row(status):
     assert not concerns_all(answered(status, "EntityNotFound"))
