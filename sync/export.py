@@ -51,20 +51,35 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
 
     Raises
     ------
-    NotEmpty
-        It holds files, and they are not to be overwritten, or they are not all of an export.
-    OSError
-        It cannot be made or read.
+    NotEmpty, OSError
+        As `replaceable`, or it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    paths = replaceable(folder, overwrite=overwrite)
+    (folder / UNFINISHED).touch()  # before anything goes: no reader takes the rest for complete
+    for path in [*(path for path in paths if path.name == MANIFEST), *paths]:
+        path.unlink(missing_ok=True)
+
+
+def replaceable(folder: Path, *, overwrite: bool) -> Sequence[Path]:
+    """
+    Return the files of an earlier export that a new one replaces. Changes nothing.
+
+    Raises
+    ------
+    NotEmpty
+        The folder holds files, and they are not to be overwritten, or they are not all of an export.
+    OSError
+        It cannot be read.
+    """
+    if not folder.exists():
+        return ()
     paths = sorted(path for path in folder.iterdir() if path.name not in {LOCK, UNFINISHED})
     if paths and not overwrite:
         raise NotEmpty("the folder is not empty; choose another one, or --overwrite an earlier export")
     if any(path.name != MANIFEST and not _FILE.fullmatch(path.name) for path in paths):
         raise NotEmpty("the folder holds more than an earlier export; choose another one")
-    (folder / UNFINISHED).touch()  # before anything goes: no reader takes the rest for complete
-    for path in [*(path for path in paths if path.name == MANIFEST), *paths]:
-        path.unlink(missing_ok=True)
+    return paths
 
 
 async def export(folder: Path, max_bytes: int, s: Project, progress: Callable[[int, float], None]) -> Manifest:

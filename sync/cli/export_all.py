@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from sync.cli.connecting import with_services
 from sync.cli.reporting import EXIT_UNAVAILABLE, console, results
 from sync.cli.walks import begin_or_go_on, refuse, share_walk, tell_state
 from sync.config.forms import NEW_CONTAINER
-from sync.export import LOCK, NotEmpty, prepare
+from sync.export import LOCK, NotEmpty, prepare, replaceable
 from sync.export import export as export_to
 from sync.model.exports import Manifest, json_of
 from sync.protocol.walk_rows import WalkState
@@ -44,10 +46,8 @@ def _into_folder(folder: Path | None, max_bytes: int, *, overwrite: bool, quiet:
     if folder is None:
         refuse("name the target: a folder, or --container")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with held(folder / LOCK):
-            prepare(folder, overwrite=overwrite)
-            return with_services(lambda running: _export(running, folder, max_bytes, quiet=quiet))
+        replaceable(folder, overwrite=overwrite)  # refused before anything is read
+        return with_services(lambda running: _export(running, folder, max_bytes, overwrite=overwrite, quiet=quiet))
     except NotEmpty as problem:
         refuse(str(problem))
     except OSError as problem:
@@ -92,10 +92,21 @@ def _tell(exported: Manifest, *, as_json: bool) -> None:
         results().print(f"left out: {reason.replace('_', ' ')}  {count}")
 
 
-async def _export(running: Running, folder: Path, max_bytes: int, *, quiet: bool) -> Manifest:
+@contextmanager
+def _emptied(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Prepare the folder, and be the only process that writes it for the length of the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder / LOCK):
+        prepare(folder, overwrite=overwrite)
+        yield
+
+
+async def _export(running: Running, folder: Path, max_bytes: int, *, overwrite: bool, quiet: bool) -> Manifest:
+    """Export into the folder; an earlier export goes only now that the storage has answered."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     out = console()
-    with Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal) as progress:
+    bar = Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
+    with _emptied(folder, overwrite=overwrite), bar as progress:
         task = progress.add_task("studies", total=None)
 
         def on_progress(studies: int, fraction: float) -> None:
