@@ -70,6 +70,13 @@ async def test_more_are_asked_about_than_one_search_takes(fhir):
     assert {reference for reference, others in by_reference.items() if others} == {of(many[0]), of(many[44])}
 
 
+async def test_more_refer_than_are_on_a_page(fhir):
+    target = patient()
+    many = [observation(subject={"reference": of(target)}) for _ in range(120)]
+    await fhir.transact([put(resource) for resource in [target, *many]])
+    assert await fhir.referrers([of(target)]) == {of(target): set(map(of, many))}
+
+
 async def test_a_resource_is_known_as_it_last_was_whether_or_not_it_is_there(fhir):
     wanted = patient()
     assert await fhir.last_version("Patient", wanted["id"]) is None

@@ -152,6 +152,13 @@ async def test_a_search_finds_all_that_carry_the_identifier_and_no_others(fhir):
     assert await matching(fhir, fresh()) == []
 
 
+async def test_a_search_finds_more_than_are_on_a_page(fhir):
+    value = fresh()
+    ours = [patient(value=value) for _ in range(60)]
+    await fhir.transact([put(resource) for resource in ours])
+    assert sorted(await matching(fhir, value)) == sorted(resource["id"] for resource in ours)
+
+
 async def test_a_search_sees_every_change_at_once(fhir):
     wanted = patient()
     value, other = wanted["identifier"][0]["value"], fresh()

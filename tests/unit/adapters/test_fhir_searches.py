@@ -90,3 +90,40 @@ async def test_where_nothing_is_asked_nothing_is_refused(refusal):
         assert await client.referrers([]) == {}
     finally:
         await client.aclose()
+
+
+class CutOff(Server):
+    """A server that gives no further pages in a batch, and leads to them where a search is asked alone."""
+
+    def __init__(self, *, alone=200):
+        super().__init__(alone=alone)
+        self.entry = 200
+
+    def _entry(self, url):
+        strangers = [{**REFERRER, "id": f"o{number}", "derivedFrom": []} for number in range(10)]
+        answer = searchset(*strangers) if url.startswith("Observation?derived-from=") else searchset()
+        return {"response": {"status": "200"}, "resource": answer}
+
+
+async def test_a_search_of_a_batch_that_may_lack_matches_is_asked_alone():
+    server = CutOff()
+    assert await referrers(server) == [{"Observation/o"}]
+    assert server.methods.count("GET") == 1
+
+
+async def test_a_search_that_is_denied_alone_does_not_mean_that_nothing_refers():
+    with pytest.raises(FhirUnavailable):
+        await referrers(CutOff(alone=403))
+
+
+class Known(CutOff):
+    """The same, with referrers in the batch."""
+
+    def _entry(self, url):
+        several = [{**REFERRER, "id": f"o{number}"} for number in range(10)]
+        answer = searchset(*several) if url.startswith("Observation?derived-from=") else searchset()
+        return {"response": {"status": "200"}, "resource": answer}
+
+
+async def test_what_a_batch_found_counts_where_the_search_is_refused_alone():
+    assert await referrers(Known(alone=400)) == [{f"Observation/o{number}" for number in range(10)}]

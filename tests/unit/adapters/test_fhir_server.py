@@ -349,7 +349,22 @@ async def test_a_search_carries_the_identifier_in_its_body_and_nowhere_else():
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/Patient/_search")
     form = parse_qs(request.content.decode())
     assert form["identifier"] == [rf"urn:{SENTINEL}|a\,b\|c\$d\\ e+f%20ü"]
-    assert request.headers["Cache-Control"] == "no-cache"
+    assert request.headers["Cache-Control"] == "no-cache, no-store"
+
+
+async def test_a_search_that_may_lack_matches_is_made_again_with_further_pages():
+    first, rest = [known_as("v", id=f"a{number}") for number in range(10)], [known_as("v", id="b")]
+    service = Service(bundle_of(*first), bundle_of(*first, following=f"{BASE}?_getpages=x"), bundle_of(*rest))
+    assert await service.client.search("Patient", "s", "v") == [*first, *rest]
+    asked = [request.headers["Cache-Control"] for request in service.requests]
+    assert asked == ["no-cache, no-store", "no-cache", "no-cache"]
+
+
+async def test_a_search_of_few_matches_is_made_once():
+    few = [known_as("v", id=f"a{number}") for number in range(9)]
+    service = Service(bundle_of(*few))
+    assert await service.client.search("Patient", "s", "v") == few
+    assert len(service.requests) == 1
 
 
 async def test_a_search_leaves_out_what_did_not_match():

@@ -1,8 +1,11 @@
 """
 Runs many searches at once: as batches, or one by one on a server that does not accept searches in a Bundle.
 
+A search that mostly finds nothing or one resource asks the server to keep no list of its matches. HAPI then answers it
+for half the cost, but without further pages; so an answer that may lack some is asked for again.
+
 Source: FHIR R4 http.html 3.1.0.11 (batch); Google Cloud Healthcare API, ``executeBundle``: "all interactions within a
-bundle, except search".
+bundle, except search"; HAPI FHIR, JPA Server Configuration Options, "Disable Paging at the Request Level".
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from sync.adapters.http.fhir.answers import (
 from sync.adapters.http.fhir.remote import FhirRemote
 from sync.errors import FhirConflict, FhirRejected
 from sync.model.batches import batched
+from sync.model.elements import parts
 
 MEDIA = "application/fhir+json"
 PARALLEL = {"x-bundle-processing-logic": "parallel"}
@@ -29,6 +33,13 @@ PARALLEL = {"x-bundle-processing-logic": "parallel"}
 
 SENDING = {"Content-Type": f"{MEDIA}; charset=utf-8", **PARALLEL}
 FRESH = {"Cache-Control": "no-cache"}
+"""HAPI answers a repeated search from a cache unless this header asks otherwise."""
+
+FRESH_ONLY_PAGE = {"Cache-Control": "no-cache, no-store"}
+"""The same, and HAPI keeps no list of the matches for further pages."""
+
+FEW = 10
+"""Fewer matches than these are all, although no link leads to more: no server has so short pages."""
 
 Searchset = Mapping[str, Any]
 
@@ -81,14 +92,23 @@ class Searches:
         searchsets: list[Searchset | None] = []
         for some in batched(searches, self._entries):
             requests = [{"request": {"method": "GET", "url": url}} for url in some]
-            response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=SENDING | FRESH)
+            headers = SENDING | FRESH_ONLY_PAGE
+            response = await self._remote.ask("POST", "", content=bundle_of("batch", requests), headers=headers)
             try:
                 raise_for(response.status_code, response)
             except (FhirConflict, FhirRejected):
                 return []  # no search was answered
             entries = entries_of(response, "batch-response", expected=len(requests))
-            searchsets += [searchset_in(entry) for entry in entries]
+            for search, entry in zip(some, entries, strict=True):
+                searchsets.append(await self._whole(search, searchset_in(entry)))
         return searchsets
+
+    async def _whole(self, search: str, searchset: Searchset | None) -> Searchset | None:
+        """Return the searchset, or that of the same search with a link to further pages."""
+        if not searchset or not may_lack_matches(searchset):
+            return searchset
+        again = await self._alone(search)
+        return searchset if again == {} else again  # refused alone: what was found still counts
 
     async def _alone(self, search: str) -> Searchset | None:
         response = await self._remote.ask("GET", f"/{search}", headers=FRESH)
@@ -97,6 +117,12 @@ class Searches:
         except (FhirConflict, FhirRejected):
             return refused_searchset(response.status_code)
         return searchset_of(object_of(response))
+
+
+def may_lack_matches(searchset: Searchset) -> bool:
+    """Return whether an only page may be a part of the matches: it is not short, and no link leads to more."""
+    links = {link.get("relation") for link in parts(searchset, "link")}
+    return len(parts(searchset, "entry")) >= FEW and "next" not in links
 
 
 def _are_refused(searchsets: Sequence[Searchset | None]) -> bool:

@@ -47,7 +47,15 @@ from sync.adapters.http.fhir.references import (
     unreferenced_searches,
 )
 from sync.adapters.http.fhir.remote import FhirRemote
-from sync.adapters.http.fhir.searches import FRESH, MEDIA, SENDING, Searches, bundle_of
+from sync.adapters.http.fhir.searches import (
+    FRESH,
+    FRESH_ONLY_PAGE,
+    MEDIA,
+    SENDING,
+    Searches,
+    bundle_of,
+    may_lack_matches,
+)
 from sync.adapters.http.fhir.study_search import check_study_link, form_of
 from sync.adapters.http.retrying import Sleep
 from sync.adapters.http.tokens import TokenSource
@@ -176,7 +184,10 @@ class HttpFhirServer:
         """
         token = escape_token(value) if system is None else f"{escape_token(system)}|{escape_token(value)}"
         form = {"identifier": [token], "_count": [str(_SEARCH_PAGE)]}
-        response = await self._remote.ask("POST", f"/{resource_type}/_search", data=form, headers=FRESH)
+        address = f"/{resource_type}/_search"
+        response = await self._remote.ask("POST", address, data=form, headers=FRESH_ONLY_PAGE)
+        if response.is_success and may_lack_matches(searchset_of(object_of(response))):
+            response = await self._remote.ask("POST", address, data=form, headers=FRESH)
         resources: list[Resource] = []
         passed = Passed()
         while True:
