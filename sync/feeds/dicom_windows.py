@@ -130,7 +130,7 @@ async def batches(feed: ChangeFeed, kept: Json, s: Reject) -> AsyncIterator[Batc
     start = before.until if before.closed else before.start
     async for entries in pages(feed, start=start, end=None, metadata=s.settings.dicom_header != "always"):
         # Before the batch is yielded: its position moves past these entries, and nothing else remembers them.
-        await _dead_letter_bad(entries, feed.account, s)
+        await _dead_letter_bad(_new(entries, before), feed.account, s)
         changes = latest(entries)
         reached = max([at for at in (reached, *_times(entries, now)) if at is not None], default=None)
         sequence = max((change.sequence or 0 for change in changes), default=sequence)
@@ -187,6 +187,12 @@ def _at_rest(position: FeedPosition, now: datetime) -> FeedPosition:
     """Set whether the last row is so old that no earlier one can still appear."""
     since = position.since
     return replace(position, closed=position.closed or (since is not None and now - since >= OVERLAP))
+
+
+def _new(entries: Iterable[Entry], before: FeedPosition) -> list[Entry]:
+    """Return the entries without those of a feed at rest that the run which closed the position has read already."""
+    read = before.until if before.closed else None
+    return [entry for entry in entries if read is None or entry.at is None or entry.at > read]
 
 
 async def _dead_letter_bad(entries: Iterable[Entry], account: str, s: Reject) -> None:

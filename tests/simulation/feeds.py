@@ -332,6 +332,29 @@ def appeared_after_a_rest(windows_module: ModuleType = dicom_windows) -> str | N
     return world.difference()
 
 
+def bad_before_a_rest(windows_module: ModuleType = dicom_windows) -> str | None:
+    """Play two runs over a row before which one that names no instance appears only then, and a rest behind them."""
+    world = FeedWorld(random.Random(0), windows=windows_module)
+    text = described("stored")
+    world.service.store(instance(1, 1) | text, visible=False)
+    world.clock.advance(1)
+    world.service.store(instance(2, 1) | text)
+    page = world.service.page
+
+    async def first_is_bad(**window: Any) -> Any:
+        bad = {"studyInstanceUid": "../.."}
+        return [{**entry, **bad} if entry["sequence"] == 1 else entry for entry in await page(**window)]
+
+    world.service.page = first_is_bad
+    run(world.reader(Actor(None, None)))
+    world.service.reveal()
+    for _ in range(4):
+        world.clock.advance(dicom_windows.OVERLAP.total_seconds() / 2)
+        run(world.reader(Actor(None, None)))
+    letters = [(letter.kind.value, letter.code) for letter in world.store.dead_letters.table.values()]
+    return None if letters == [("message", "event.malformed")] else f"dead letters are {letters}"
+
+
 def rows_of(rows: Any) -> dict[str, str]:
     return {row.record.sop_instance_uid: row.record.attributes["StudyDescription"][0] for row in rows}
 

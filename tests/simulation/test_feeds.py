@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from tests.simulation.amount import schedules
-from tests.simulation.feeds import appeared_after_a_rest, passed_while_hidden, schedule
+from tests.simulation.feeds import appeared_after_a_rest, bad_before_a_rest, passed_while_hidden, schedule
 from tests.simulation.mutants import Mutant, apart
 from tests.simulation.soonest import is_noticed
 
@@ -126,6 +126,12 @@ EDITS = [
         script=appeared_after_a_rest,
     ),
     Edit(
+        "only what a feed at rest has read already gets no dead letter again",
+        "    read = before.until if before.closed else None\n",
+        "    read = before.until\n",
+        script=bad_before_a_rest,
+    ),
+    Edit(
         "a page that cannot be had with metadata is read without them",
         "        return await feed.page(start=start, end=end, offset=offset, limit=LIMIT, metadata=False)\n",
         "        raise\n",
@@ -136,6 +142,10 @@ EDITS = [
 
 def test_a_row_that_appears_once_the_feed_rests_is_read_by_the_next():
     assert appeared_after_a_rest() is None
+
+
+def test_a_row_that_names_no_instance_and_appears_late_has_its_dead_letter():
+    assert bad_before_a_rest() is None
 
 
 def test_a_row_that_a_run_passed_while_it_was_hidden_is_read_by_the_next():

@@ -14,7 +14,7 @@ from sync.model import SubjectKind, dicom_cursor
 from sync.protocol.dead_letters import dead_letter_message
 from sync.telemetry.instruments import DEAD_LETTERS, FAILURES
 from tests.dicom_services import FeedWorld, described, instance, study_ref, uid
-from tests.worlds import SOURCES
+from tests.worlds import SOURCES, count
 
 LONGEST = 2 * LIMIT
 
@@ -378,6 +378,35 @@ async def test_a_source_that_is_not_configured_is_named():
     with pytest.raises(ConfigError, match="DICOM_SYNC_DICOM_URL"):
         async for _ in replay_window(world.services):
             pass
+
+
+async def test_a_bad_entry_at_the_end_of_a_feed_at_rest_has_its_dead_letter_once(world):
+    """It was written, and logged, at each read until another entry came; a discarded one came back."""
+    page = world.service.page
+
+    async def last_is_bad(**window):
+        return [
+            {**entry, "studyInstanceUid": "../.."} if entry["sequence"] == 2 else entry
+            for entry in await page(**window)
+        ]
+
+    world.service.page = last_is_bad
+    for sop in (1, 2):
+        world.service.store(instance(1, sop))
+        world.clock.advance(1)
+    for _ in range(6):
+        await read(world)
+        world.clock.advance(30)
+    writes = count(world.store.dead_letters, "put")
+    (letter,) = world.store.dead_letters.table.values()
+    await world.store.dead_letters.clear(letter.kind, letter.subject)
+    for _ in range(6):
+        await read(world)
+        world.clock.advance(30)
+    assert (writes, world.dead_letters()) == ([], [])
+    world.service.store(instance(1, 3))
+    await read(world)
+    assert world.held(1) == {uid(1, 1, 1), uid(1, 1, 3)}
 
 
 async def test_dead_letters_of_entries_name_no_instance(world):
