@@ -21,7 +21,7 @@ class StorageClock(Clock):
     """
     The time of this machine, or of the storage once this machine's clock was wrong.
 
-    Before the storage has answered it is this machine's: `sync.bootstrap.start` returns after an answer.
+    Before the storage has answered twice it is this machine's: `sync.bootstrap.start` returns after two answers.
     """
 
     def __init__(self, clock: Clock, offset: ClockOffset) -> None:

@@ -151,10 +151,16 @@ class Arrivals:
 
 @dataclass(kw_only=True)
 class ClockOffset:
-    """The offset of this process's clock from the storage's clock, from an answer of the last minute."""
+    """
+    The offset of this process's clock from the storage's clock, from the last two answers that were compared.
+
+    One answer proves nothing: a gateway or a cache may have set its time, and a process that believed it would write
+    marks and leases of that time. Of two answers the smaller offset counts, and none if one is ahead and one behind.
+    """
 
     seconds_ahead: float | None = None
-    """Negative when this process's clock is behind; None before the first answer."""
+    """Negative when this process's clock is behind; None before the second answer."""
+    _last: float | None = field(default=None, init=False)
 
     def note(self, told: datetime, *, sent: datetime, received: datetime) -> None:
         """
@@ -164,7 +170,9 @@ class ClockOffset:
         wrong clock: only a stated time outside that interval counts.
         """
         early, late = (sent - told).total_seconds(), (received - told).total_seconds()
-        self.seconds_ahead = max(early, 0.0) or min(late, 0.0)
+        before, self._last = self._last, max(early, 0.0) or min(late, 0.0)
+        if before is not None:
+            self.seconds_ahead = min(before, self._last, key=abs) if before * self._last > 0 else 0.0
 
 
 @dataclass(kw_only=True)
@@ -179,7 +187,11 @@ class Backlog:
 
 @dataclass(kw_only=True)
 class Caches:
-    """The state that one process keeps until it ends: the only mutable part of a bundle. No rule depends on it."""
+    """
+    The state that one process keeps until it ends: the only mutable part of a bundle.
+
+    No rule depends on it; the clock uses its offset.
+    """
 
     verified_resources: set[str] = field(default_factory=set)
     """Hashes of shared resources that this process found correct in FHIR, so that not every study reads them again."""

@@ -10,7 +10,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from sync.adapters.azure.blobs import AzureBlobs
 from sync.adapters.azure.export_files import AzureExportFiles
-from sync.adapters.azure.transport import StorageTransport
+from sync.adapters.azure.transport import CLOCK_INTERVAL, StorageTransport
 from sync.adapters.azure.undelivered_events import AzureUndeliveredEvents
 from sync.errors import FeedMalformed, SourceUnavailable, StoreUnavailable
 from sync.model import ObjectRef
@@ -36,8 +36,8 @@ class Store:
         self.spoil = lambda asked, answer: answer
         self.service = BlobService(self.objects)
         self.offset = ClockOffset()
-        transport = StorageTransport(session=BlobSession(self._send), offset=self.offset)
-        self.client = BlobServiceClient(URL, transport=transport, retry_total=0)
+        self.transport = StorageTransport(session=BlobSession(self._send), offset=self.offset)
+        self.client = BlobServiceClient(URL, transport=self.transport, retry_total=0)
         self.blobs = AzureBlobs(self.client, account="memory", containers=["dicom"])
 
     async def _send(self, asked):
@@ -204,16 +204,41 @@ async def test_a_list_in_another_coding_is_an_outage_though_it_fails_in_a_codec_
         (None, {}, None),
     ],
 )
-async def test_an_answer_tells_how_far_our_clock_is_from_that_of_storage(store, told, more, ahead):
+async def test_answers_tell_how_far_our_clock_is_from_that_of_storage(store, told, more, ahead, monkeypatch):
     date = {"Date": format_datetime(datetime.now(UTC) + told, usegmt=True) if told is not None else "yesterday"}
     store.put("log/1", b"x", container="dicom")
     store.spoil = lambda asked, answer: replace(answer, headers={**answer.headers, **date, **more})
-    with suppress(SourceUnavailable):  # the library reads the date of a blob's answer too
-        await store.blobs.read(ObjectRef(account="memory", container="dicom", name="log/1"), start=0, length=1)
+    for _ in range(2):
+        monkeypatch.setattr(store.transport, "_compared", -CLOCK_INTERVAL)
+        assert store.offset.seconds_ahead is None, "one answer proves nothing"
+        with suppress(SourceUnavailable):  # the library reads the date of a blob's answer too
+            await store.blobs.read(ObjectRef(account="memory", container="dicom", name="log/1"), start=0, length=1)
     assert store.offset.seconds_ahead == (ahead if ahead is None else pytest.approx(ahead, abs=2))
 
 
 def test_a_slow_answer_is_no_wrong_clock():
     offset = ClockOffset()
-    offset.note(AT, sent=AT - timedelta(seconds=90), received=AT + timedelta(seconds=90))
+    for _ in range(2):
+        offset.note(AT, sent=AT - timedelta(seconds=90), received=AT + timedelta(seconds=90))
     assert offset.seconds_ahead == 0
+
+
+@pytest.mark.parametrize(
+    ("aheads", "believed"),
+    [
+        ([3600], None),
+        ([3600, 3600], 3600),
+        ([3600, 3601], 3600),
+        ([0, -315_360_000], 0),  # a gateway names a day in ten years, once
+        ([0, -315_360_000, 0], 0),
+        ([-3600, 315_360_000], 0),
+        ([-3600, -315_360_000], -3600),
+        ([0, 3600, 3600], 3600),  # the clock was set while the process runs
+    ],
+)
+def test_one_answer_is_not_believed_about_the_time(aheads, believed):
+    offset = ClockOffset()
+    for ahead in aheads:
+        ours = AT + timedelta(seconds=ahead)
+        offset.note(AT, sent=ours, received=ours)
+    assert offset.seconds_ahead == believed
