@@ -41,9 +41,11 @@ class StorageClock(Clock):
 
 
 def clock_problem(offset: ClockOffset) -> str:
-    """Return one sentence on how wrong this process's clock is; empty if it is right, or its offset unknown. Pure."""
-    ahead = offset.seconds_ahead
-    if ahead is None or abs(ahead) < WRONG_SECONDS:
+    """Return one sentence on how wrong this machine's clock is; empty if it is right, or its offset unknown. Pure."""
+    if offset.seconds_ahead is None:
+        return ""
+    ahead = offset.seconds_ahead + offset.seconds_set
+    if abs(ahead) < WRONG_SECONDS:
         return ""
     side = "ahead of" if ahead > 0 else "behind"
     differs = f"The clock of this process is {abs(ahead):,.0f} s {side} the storage's, whose time it uses instead"

@@ -160,9 +160,11 @@ class ClockOffset:
 
     seconds_ahead: float | None = None
     """Negative when this process's clock is behind; None before the second answer."""
+    seconds_set: float = 0.0
+    """By how much the machine's clock was set since this process's start, which the process's own ignores."""
     _last: float | None = field(default=None, init=False)
 
-    def note(self, told: datetime, *, sent: datetime, received: datetime) -> None:
+    def note(self, told: datetime, *, sent: datetime, received: datetime, seconds_set: float = 0.0) -> None:
         """
         Record the time that an answer states, and our times of sending and receiving.
 
@@ -173,6 +175,7 @@ class ClockOffset:
         before, self._last = self._last, max(early, 0.0) or min(late, 0.0)
         if before is not None:
             self.seconds_ahead = min(before, self._last, key=abs) if before * self._last > 0 else 0.0
+        self.seconds_set = seconds_set
 
 
 @dataclass(kw_only=True)

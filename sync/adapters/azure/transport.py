@@ -20,6 +20,7 @@ from typing import Any
 from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 
+from sync.adapters.clocks import seconds_set, steady_now
 from sync.ports import ClockOffset
 
 REQUEST_ID = "x-ms-request-id"
@@ -75,7 +76,7 @@ class StorageTransport(BoundedTransport):
         NotFromStorage
             The answer lacks the header that Storage sets on every answer, or is a different part of the blob.
         """
-        sent = datetime.now(UTC)
+        sent = steady_now()
         response: Any = await super().send(request, **config)
         if not response.headers.get(REQUEST_ID) or not _is_of_range(request, response):
             response.internal_response.close()
@@ -89,7 +90,7 @@ class StorageTransport(BoundedTransport):
 def _compare_clocks(response: Any, sent: datetime, offset: ClockOffset) -> None:
     told = _date(response.headers.get("Date") or "")
     if told is not None and not response.headers.get("Age"):  # an answer with an Age comes from a cache
-        offset.note(told, sent=sent, received=datetime.now(UTC))
+        offset.note(told, sent=sent, received=steady_now(), seconds_set=seconds_set())
 
 
 def _date(text: str) -> datetime | None:
