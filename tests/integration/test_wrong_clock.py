@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sync.adapters import clocks
+from sync.adapters.clocks import SystemClock
 from sync.bootstrap import start
 from sync.config import Settings
 from sync.model import StudyRef
@@ -15,22 +17,13 @@ HOUR = 3600
 LEASE = 30
 
 
-def shifted(seconds):
-    class Shifted(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + timedelta(seconds=seconds)
-
-    return Shifted
-
-
 @pytest.fixture(params=[HOUR, -HOUR])
 async def elsewhere(request, azurite, monkeypatch):
     """Give the services of a command on a machine with a wrong clock."""
-    for module in ("sync.adapters.clocks", "sync.adapters.azure.transport"):
-        monkeypatch.setattr(f"{module}.datetime", shifted(request.param))
+    monkeypatch.setattr(clocks, "_STARTED", clocks._STARTED + timedelta(seconds=request.param))
     settings = Settings(fhir_url="http://localhost:1/fhir", AzureWebJobsStorage=azurite)
     running = await start(settings, command=True)
+    assert abs((SystemClock().now() - datetime.now(UTC)).total_seconds()) > HOUR - LEASE, "its own clock is wrong"
     yield running.services
     await running.close()
 
