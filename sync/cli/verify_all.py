@@ -22,6 +22,7 @@ from sync.model import Drift, DriftKind, StudyRef
 from sync.operators.audit import record_action
 from sync.operators.pause import projection_pause
 from sync.ports import Compare
+from sync.protocol.removals import read_ceiling
 from sync.protocol.walk_rows import WalkState
 from sync.verify.full_scan import Plan, Round, ScanOutcome
 from sync.verify.hints import HINTS, NO_CONTAINER
@@ -38,6 +39,11 @@ _KEY = re.compile(r"(?:ImagingStudy/)?(?:is-)?([0-9a-f]{40})")
 _UID = re.compile(r"[0-9.]{1,64}")
 _SHOWN = 100
 """Drifts that are listed individually for people; machines receive all."""
+
+_REMOVALS_HELD = (
+    "The ceiling on removals is reached, so nothing more is deleted. Decide with python -m sync removals confirm or "
+    "refuse; then repeat this command."
+)
 
 
 def verify(
@@ -95,7 +101,8 @@ async def _verify(
         else:
             outcome = await _everything(plan, running, shown, rate=rate, who=who, as_json=as_json)
             missing = await missing_containers(running.listing, running.services) if plan.objects else ()
-    shown.summarise(outcome, missing)
+    held = plan.repair and outcome.left > 0 and (await read_ceiling(running.services)).held_since is not None
+    shown.summarise(outcome, missing, removals_held=held)
     return not (outcome.left or missing)
 
 
@@ -204,15 +211,18 @@ class Shown:
         total = round(completed / fraction) if fraction else None
         self._progress.update(self._tasks[phase], completed=completed, total=total)
 
-    def summarise(self, outcome: ScanOutcome, missing: Sequence[str] = ()) -> None:
-        """Print the result, and which containers do not exist."""
+    def summarise(self, outcome: ScanOutcome, missing: Sequence[str] = (), *, removals_held: bool = False) -> None:
+        """Print the result, whether the ceiling on removals holds deletions, and which containers do not exist."""
         if self._as_json:
-            _write(json.dumps({**_figures(outcome), "missing_containers": list(missing)}))
+            more = {"removals_held": removals_held, "missing_containers": list(missing)}
+            _write(json.dumps({**_figures(outcome), **more}))
             return
         if outcome.found:
             results().print(_table(outcome))
         for line in _closing(outcome, self._plan):
             results().print(line)
+        if removals_held:
+            results().print(_REMOVALS_HELD)
         for container in missing:
             results().print(f"Container {container} does not exist, so nothing in it was compared. {NO_CONTAINER}")
 

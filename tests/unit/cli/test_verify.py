@@ -13,7 +13,7 @@ from sync.cli.verify_all import Shown
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind
 from sync.verify.full_scan import Plan, ScanOutcome
-from tests.worlds import MemoryWorld
+from tests.worlds import STUDY, MemoryWorld
 
 RUNNER = CliRunner()
 
@@ -93,6 +93,24 @@ def test_columns_stay_apart_and_nothing_is_at_work_when_nothing_is_outstanding(c
     told = capsys.readouterr().out
     assert "1 study compared, none of them outstanding." in told
     assert "repaired missing" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_repair_that_the_ceiling_on_removals_keeps_from_deleting_says_so(monkeypatch, as_json, limit):
+    """It said that --repair removes what it had just left."""
+    world = MemoryWorld(max_removals_per_hour=limit)
+    asyncio.run(world.arrive("a.dcm"))
+    world.create({**world.imaging_study(), "id": "a-copy"})
+    running = SimpleNamespace(services=world.services, listing=None)
+    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    words = ("--repair", "--study", STUDY.study_instance_uid, *(("--json",) if as_json else ()))
+    done = RUNNER.invoke(app, ["verify", *words])
+    assert done.exit_code == (0 if limit else 1), done.output
+    if as_json:
+        assert json.loads(done.stdout.splitlines()[-1])["removals_held"] is not bool(limit)
+    else:
+        assert ("python -m sync removals confirm" in " ".join(done.stdout.split())) is not bool(limit)
 
 
 @pytest.mark.parametrize(
