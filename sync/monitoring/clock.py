@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from sync.ports import Clock, ClockOffset
 
 WRONG_SECONDS = 60.0
-"""Seconds from which on two clocks count as different: less affects no quiet period and no limit of an alert."""
+"""Seconds from which on a difference is reported: less affects no limit of an alert."""
+
+CORRECTED_SECONDS = 5.0
+"""
+Seconds from which on a process uses the storage's time.
+
+A lease lasts 30: those of a process that is behind by as much have expired when it takes them. An answer states whole
+seconds.
+"""
 
 CLOCK_HINT = "Synchronise the clock of this machine, for example with chrony or systemd-timesyncd."
 
@@ -31,8 +39,8 @@ class StorageClock(Clock):
     def now(self) -> datetime:
         """Return the time, aware, in UTC."""
         ahead = self._offset.seconds_ahead or 0.0
-        # Once corrected, always corrected: at the limit the time would jump by a minute with each answer.
-        self._was_wrong = self._was_wrong or abs(ahead) >= WRONG_SECONDS
+        # Once corrected, always corrected: at the limit the time would jump with each answer.
+        self._was_wrong = self._was_wrong or abs(ahead) >= CORRECTED_SECONDS
         return self._clock.now() - timedelta(seconds=ahead if self._was_wrong else 0.0)
 
     async def sleep(self, seconds: float) -> None:

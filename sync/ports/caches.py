@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from statistics import median
 from weakref import WeakValueDictionary
 
 from sync.errors import StoreUnavailable
@@ -152,17 +153,17 @@ class Arrivals:
 @dataclass(kw_only=True)
 class ClockOffset:
     """
-    The offset of this process's clock from the storage's clock, from the last two answers that were compared.
+    The offset of this process's clock from the storage's clock, as the median of the last three compared answers.
 
     One answer proves nothing: a gateway or a cache may have set its time, and a process that believed it would write
-    marks and leases of that time. Of two answers the smaller offset counts, and none if one is ahead and one behind.
+    marks and leases of that time. Before the third answer the process's own clock takes its place.
     """
 
     seconds_ahead: float | None = None
     """Negative when this process's clock is behind; None before the second answer."""
     seconds_set: float = 0.0
     """By how much the machine's clock was set since this process's start, which the process's own ignores."""
-    _last: float | None = field(default=None, init=False)
+    _last: deque[float] = field(default_factory=lambda: deque(maxlen=3), init=False)
 
     def note(self, told: datetime, *, sent: datetime, received: datetime, seconds_set: float = 0.0) -> None:
         """
@@ -172,9 +173,9 @@ class ClockOffset:
         wrong clock: only a stated time outside that interval counts.
         """
         early, late = (sent - told).total_seconds(), (received - told).total_seconds()
-        before, self._last = self._last, max(early, 0.0) or min(late, 0.0)
-        if before is not None:
-            self.seconds_ahead = min(before, self._last, key=abs) if before * self._last > 0 else 0.0
+        self._last.append(max(early, 0.0) or min(late, 0.0))
+        if len(self._last) > 1:
+            self.seconds_ahead = median([*self._last, 0.0][:3])
         self.seconds_set = seconds_set
 
 

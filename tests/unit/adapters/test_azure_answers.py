@@ -233,7 +233,10 @@ def test_a_slow_answer_is_no_wrong_clock():
         ([0, -315_360_000, 0], 0),
         ([-3600, 315_360_000], 0),
         ([-3600, -315_360_000], -3600),
-        ([0, 3600, 3600], 3600),  # the clock was set while the process runs
+        ([3600, 3600, -315_360_000], 3600),
+        ([3600, -315_360_000, 3600], 3600),
+        ([3600, 3600, 0], 3600),  # the clock was set right while the process runs, or an answer is wrong
+        ([3600, 3600, 0, 0], 0),
     ],
 )
 def test_one_answer_is_not_believed_about_the_time(aheads, believed):

@@ -9,7 +9,7 @@ import pytest
 
 from sync.errors import FhirRejected
 from sync.model import Cursor
-from sync.monitoring.clock import WRONG_SECONDS, StorageClock
+from sync.monitoring.clock import CORRECTED_SECONDS, StorageClock
 from sync.monitoring.status import read_status, status
 from sync.monitoring.status_model import as_json
 from sync.operators.pause import pause_projection
@@ -47,12 +47,12 @@ async def test_a_clock_that_is_wrong_is_told_with_by_how_much(ahead, told):
 
 
 def test_a_corrected_clock_stays_corrected_so_that_its_time_does_not_jump_at_the_limit():
-    """It jumped by a minute with each answer: a lease of half a minute ran out, or never."""
+    """It would jump with each answer: a lease would run out, or last longer."""
     offset, true = ClockOffset(), MemoryWorld().clock.now()
-    clock = StorageClock(SimpleNamespace(now=lambda: true + timedelta(seconds=WRONG_SECONDS)), offset)
-    offset.seconds_ahead = WRONG_SECONDS - 0.1
-    assert clock.now() == true + timedelta(seconds=WRONG_SECONDS)
-    for ahead in (WRONG_SECONDS, WRONG_SECONDS - 0.1, WRONG_SECONDS + 0.1):
+    clock = StorageClock(SimpleNamespace(now=lambda: true + timedelta(seconds=CORRECTED_SECONDS)), offset)
+    offset.seconds_ahead = CORRECTED_SECONDS - 0.1
+    assert clock.now() == true + timedelta(seconds=CORRECTED_SECONDS)
+    for ahead in (CORRECTED_SECONDS, CORRECTED_SECONDS - 0.1, CORRECTED_SECONDS + 0.1):
         offset.seconds_ahead = ahead
         assert abs(clock.now() - true) < timedelta(seconds=1)
 
