@@ -261,7 +261,8 @@ def _closing(outcome: ScanOutcome, plan: Plan) -> Iterator[str]:
         yield f"{stay} to stay: others refer to them, and FHIR would not delete them."
     if outcome.not_removed:
         yield (
-            f"Resources without a record here: {outcome.not_removed:,}, more than {plan.removals}: none was deleted. "
+            f"Resources without a record here: {outcome.not_removed:,}. None was deleted, because --max-removals "
+            f"allows {plan.removals} in all, and the second ImagingStudies that were deleted count too. "
             "Make sure that AzureWebJobsStorage is the account that wrote them; then repeat with more --max-removals."
         )
     yield f"Drift left: {outcome.left}" if outcome.left else "No drift." if not outcome.found else "No drift is left."

@@ -83,6 +83,7 @@ def test_for_people_there_is_a_table_with_what_helps_and_why_something_was_left_
     told = said(capsys, as_json=False)
     assert "--repair writes the current state" in told
     assert "AzureWebJobsStorage" in told
+    assert "--max-removals allows 3 in all, and the second ImagingStudies that were deleted count too" in told
     assert "Drift left: 1" in told
 
 
