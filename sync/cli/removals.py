@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sync.cli.connecting import with_services
+from sync.cli.walks import timestamp
 from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
 from sync.monitoring.counts import count_all
 from sync.ports import Counted
@@ -27,22 +28,26 @@ def show(*, as_json: bool) -> None:
     since = f", held since {ceiling['held_since']}" if ceiling["held_since"] else ""
     limit = counted(ceiling["limit"], "study", "studies")
     typer.echo(f"removals: {ceiling['studies']} of {limit} in this hour, {ceiling['held']} held{since}")
+    if ceiling["held"]:
+        typer.echo(f"To decide on these and on none held later: removals confirm or refuse --until {ceiling['until']}")
 
 
-def confirm(*, why: str, who: str) -> None:
+def confirm(*, why: str, who: str, until: str | None) -> None:
     """Release the removals that are held now; each object is inspected once more first. Idempotent."""
+    shown = timestamp(until, "--until")
 
     async def decide(running: Running) -> int:
-        return await confirm_removals(running.sources, running.services, who=who, why=_reason(why))
+        return await confirm_removals(running.sources, running.services, who=who, why=_reason(why), until=shown)
 
     typer.echo(f"confirmed: {with_services(decide)} are inspected again, and removed if they are gone")
 
 
-def refuse(*, why: str, who: str) -> None:
+def refuse(*, why: str, who: str, until: str | None) -> None:
     """Drop the removals that are held now; FHIR keeps these resources. Idempotent."""
+    shown = timestamp(until, "--until")
 
     async def decide(running: Running) -> int:
-        return await refuse_removals(running.services, who=who, why=_reason(why))
+        return await refuse_removals(running.services, who=who, why=_reason(why), until=shown)
 
     typer.echo(f"refused: {counted(with_services(decide), 'removal')} dropped")
 
@@ -54,6 +59,7 @@ def _reason(why: str) -> str:
 
 
 async def _shown(running: Running) -> dict[str, Any]:
+    until = running.services.clock.now().isoformat()  # before the count: what is held later is in neither
     ceiling = await read_ceiling(running.services)
     counted = await count_all(Counted.DEAD_LETTERS, running.services)
     return {
@@ -61,4 +67,5 @@ async def _shown(running: Running) -> dict[str, Any]:
         "limit": ceiling.limit,
         "held": counted.counts.get(HELD.code or "", 0),
         "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
+        "until": until,
     }

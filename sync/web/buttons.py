@@ -18,7 +18,6 @@ from sync.delivery.handlers import sweep
 from sync.errors import BadReplay, RequestRefused
 from sync.events import Sources
 from sync.model import StudyRef, SubjectKind
-from sync.model.timestamps import typed_time
 from sync.monitoring.alerts import evaluation
 from sync.monitoring.alerts.rules import BY_CODE
 from sync.monitoring.counts import read_count, store_count
@@ -35,6 +34,7 @@ from sync.verify.judge import Judge
 from sync.verify.studies import check_study
 from sync.walks.backfill import Scope, new_backfill
 from sync.walks.verification import new_verification
+from sync.web.exchange import time_of
 from sync.web.rendering import ago
 from sync.words import counted
 
@@ -66,10 +66,7 @@ class Deed:
         RequestRefused
             The form states no time.
         """
-        try:
-            return typed_time(text) if (text := self.fields.get("until", "")) else None
-        except ValueError:
-            raise RequestRefused("until: no time") from None
+        return time_of(self.fields, "until")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from sync.config import Settings
 from sync.errors import AccessRefused, RequestRefused, RequestTooLong, SyncError
+from sync.model.timestamps import typed_time
 from sync.operators.access import Caller, operator_of
 from sync.telemetry.budgets import cut_off_after
 from sync.walks.pacing import FASTEST, SLOWEST
@@ -127,6 +129,14 @@ def text_of(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise RequestRefused(f"{name}: expected text")
     return value.strip()
+
+
+def time_of(fields: Mapping[str, Any], name: str) -> datetime | None:
+    """Return a field's time, as `typed_time` reads it, None if the field is missing; `RequestRefused` for no time."""
+    try:
+        return typed_time(text) if (text := text_of(fields, name)) else None
+    except ValueError as problem:
+        raise RequestRefused(f"{name}: {problem}") from None
 
 
 def named_operator(request: Request, fields: Mapping[str, Any], settings: Settings) -> Caller:

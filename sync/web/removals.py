@@ -11,19 +11,21 @@ from sync.monitoring.counts import read_count
 from sync.operators.access import OPERATOR_HEADER, operator_of
 from sync.ports import Counted, Measure, Services
 from sync.protocol.removals import read_ceiling
-from sync.web.exchange import Answer, Request, fields_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, text_of, time_of
 
 DECISIONS = ("confirm", "refuse")
 
 
 async def show_removals(s: Measure) -> Answer:
-    """Return how many studies lost instances within the hour, and how many removals are held."""
+    """Return how many studies lost instances within the hour, and how many removals are held; ``until`` now."""
+    until = s.clock.now().isoformat()  # before the state is read: what is held later is not in it
     ceiling, count = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
     body: dict[str, Any] = {
         "studies": len(ceiling.studies),
         "limit": ceiling.limit,
         "held": count.counts.get(HELD.code or "", 0),
         "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
+        "until": until,
     }
     return Answer(body=body)
 
@@ -32,12 +34,14 @@ async def decide_removals(request: Request, sources: Sources, s: Services) -> An
     """
     Confirm or refuse the held removals, for an operator who gives a reason. Idempotent.
 
+    With a field ``until``, as the state has it, those held later stay held: the operator has not seen them.
+
     Raises
     ------
     AccessRefused
         The caller may only read.
     RequestRefused
-        There is no such decision, or operator or reason is missing.
+        There is no such decision, operator or reason is missing, or ``until`` is no time.
     """
     decision, fields = request.params.get("decision", ""), fields_of(request)
     if decision not in DECISIONS:
@@ -48,6 +52,7 @@ async def decide_removals(request: Request, sources: Sources, s: Services) -> An
         raise RequestRefused(
             "fields why and who are required", hint=f"Fields why and who, or header {OPERATOR_HEADER}."
         )
+    until = time_of(fields, "until")
     if decision == "confirm":
-        return Answer(body={"confirmed": await confirm_removals(sources, s, who=caller.name, why=why)})
-    return Answer(body={"refused": await refuse_removals(s, who=caller.name, why=why)})
+        return Answer(body={"confirmed": await confirm_removals(sources, s, who=caller.name, why=why, until=until)})
+    return Answer(body={"refused": await refuse_removals(s, who=caller.name, why=why, until=until)})

@@ -10,11 +10,9 @@ POST answers at once: functions do the work. Each is idempotent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from sync.errors import RequestRefused
-from sync.model.timestamps import typed_time
 from sync.operators import walks
 from sync.operators.access import operator_of
 from sync.operators.unreadable_walks import control_named, unreadable_as_json, unreadable_on
@@ -22,7 +20,7 @@ from sync.operators.walks import Deed, begin_walk, call_worker, walks_on
 from sync.ports import Jobs, Services
 from sync.protocol.walk_rows import read_board
 from sync.walks.backfill import Scope, new_backfill
-from sync.web.exchange import Answer, Request, fields_of, rate_of, text_of
+from sync.web.exchange import Answer, Request, fields_of, rate_of, text_of, time_of
 
 DEEDS = tuple(deed.value for deed in Deed)
 
@@ -51,7 +49,7 @@ async def start_backfill(request: Request, containers: Collection[str], s: Servi
     if container and container not in containers:
         raise RequestRefused("container: is not in DICOM_SYNC_CONTAINERS")
     scopes = [
-        Scope(container=name, prefix=text_of(fields, "prefix"), since=_since(fields))
+        Scope(container=name, prefix=text_of(fields, "prefix"), since=time_of(fields, "since"))
         for name in ([container] if container else sorted(containers))
     ]
     begun = [await begin_walk(new_backfill(scope, rate=rate_of(fields)), s, who=caller.name) for scope in scopes]
@@ -81,10 +79,3 @@ async def change_walk(request: Request, s: Services) -> Answer:
     if done.changed and Deed(deed) is Deed.RESUME:
         await call_worker(s)
     return Answer(body={"changed": done.changed, "walk": done.as_json()})
-
-
-def _since(fields: Mapping[str, Any]) -> Any:
-    try:
-        return typed_time(text) if (text := text_of(fields, "since")) else None
-    except ValueError as problem:
-        raise RequestRefused(f"since: {problem}") from None

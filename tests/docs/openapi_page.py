@@ -115,7 +115,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "studies": _fields(**_FILTERS, patient={**_TEXT, "description": "Patient ID; operators only."}),
     "retry_dead_letters": _fields(**_SELECTION),
     "discard_dead_letters": _fields(("why",), **_SELECTION, why=_TEXT),
-    "decide_removals": _fields(("why",), who=_TEXT, why=_TEXT),
+    "decide_removals": _fields(("why",), who=_TEXT, why=_TEXT, until={"type": "string", "format": "date-time"}),
     "replay": _fields(
         source={"type": "string", "enum": list(SOURCES)},
         **{"from": {"type": "string", "format": "date-time"}, "to": {"type": "string", "format": "date-time"}},
@@ -153,7 +153,12 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "retry_dead_letters": _REPORT,
     "discard_dead_letters": _REPORT,
     "removals": _fields(
-        ("studies", "limit", "held", "held_since"), studies=_NUMBER, limit=_NUMBER, held=_NUMBER, held_since={}
+        ("studies", "limit", "held", "held_since", "until"),
+        studies=_NUMBER,
+        limit=_NUMBER,
+        held=_NUMBER,
+        held_since={},
+        until=_TEXT,
     ),
     "decide_removals": _fields(confirmed=_NUMBER, refused=_NUMBER),
     "walks": _fields(("walks",), walks={"type": "array", "items": _OBJECT}),

@@ -11,6 +11,9 @@ from sync.cli.commands import Who, Why
 app = typer.Typer(name="removals", help="Removals past the ceiling: show, confirm, refuse.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Time that removals show printed: those held later stay held.")
+]
 
 
 @app.command()
@@ -36,7 +39,7 @@ def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer
 
 
 @app.command()
-def confirm(why: Why, who: Who = "") -> None:
+def confirm(why: Why, until: Until = None, who: Who = "") -> None:
     """
     Release the removals that are held now; each object is inspected once more first. Idempotent.
 
@@ -54,11 +57,11 @@ def confirm(why: Why, who: Who = "") -> None:
     """
     from sync.cli import removals as command
 
-    command.confirm(why=why, who=who)
+    command.confirm(why=why, who=who, until=until)
 
 
 @app.command()
-def refuse(why: Why, who: Who = "") -> None:
+def refuse(why: Why, until: Until = None, who: Who = "") -> None:
     """
     Drop the removals that are held now; FHIR keeps these resources. Idempotent.
 
@@ -76,4 +79,4 @@ def refuse(why: Why, who: Who = "") -> None:
     """
     from sync.cli import removals as command
 
-    command.refuse(why=why, who=who)
+    command.refuse(why=why, who=who, until=until)

@@ -12,38 +12,10 @@ from sync.errors import RemovalHeld, SourceGone
 from sync.model import Action, Change, Cursor, Projected, StudyRef, SubjectKind
 from sync.ports import Counted
 from sync.protocol.removals import FEW, GRACE, WINDOW, ensure_removable, may_remove, read_ceiling
-from tests.worlds import SOURCES, MemoryWorld, events
+from tests.held_removals import MANY, World
+from tests.worlds import SOURCES, events
 
-MANY = FEW + 10
 WHO = {"who": "ada", "why": "checked the source"}
-
-
-class World(MemoryWorld):
-    """Studies of one instance each."""
-
-    async def fill(self, studies=MANY):
-        for number in range(studies):
-            await self.ingest(self.put(f"{number}", study=f"2.25.{number + 1}", sop=f"2.25.{number + 1}.1"))
-        await self.settle()
-        assert self.in_fhir() == studies
-
-    def in_fhir(self):
-        return sum(1 for resource in self.server.resources() if resource["resourceType"] == "ImagingStudy")
-
-    async def lose(self, studies=MANY):
-        """Every object is deleted, and an event tells of each."""
-        for number in range(studies):
-            await handle_object_message(events(self.delete(f"{number}")), SOURCES, self.services)
-        await self.settle()
-
-    def held(self):
-        return [letter for letter in self.dead_letters() if "removal.held" in letter]
-
-    async def run_messages(self):
-        for message in list(self.store.object_queue.messages):
-            self.store.object_queue.messages.remove(message)
-            await handle_object_message(message.text, SOURCES, self.services)
-        await self.settle()
 
 
 @pytest.fixture
