@@ -1,4 +1,4 @@
-"""Reads how long a server asks its clients to wait, in any of three forms."""
+"""Reads the times that a server states: how long clients should wait, in any of three forms, and its own."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         elif (text := headers.get("Retry-After", "").strip()).isdecimal():
             seconds = float(text)
         else:
-            seconds = (parsedate_to_datetime(text) - _told(headers)).total_seconds()
+            seconds = (parsedate_to_datetime(text) - (date_of(headers) or datetime.now(UTC))).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST) if math.isfinite(seconds) else None
 
 
-def _told(headers: Mapping[str, str]) -> datetime:
-    """Return the service's own time, by which it names a date: our clock may be wrong. Ours if it tells none."""
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return the server's own time, by which it names others: our clock may be wrong. None if it states none."""
     try:
         return parsedate_to_datetime(headers.get("Date") or "").astimezone(UTC)
     except (ValueError, OverflowError):
-        return datetime.now(UTC)
+        return None

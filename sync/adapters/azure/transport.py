@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 
 from sync.adapters.clocks import seconds_set, steady_now
+from sync.adapters.retry_after import date_of
 from sync.ports import ClockOffset
 
 REQUEST_ID = "x-ms-request-id"
@@ -88,16 +88,9 @@ class StorageTransport(BoundedTransport):
 
 
 def _compare_clocks(response: Any, sent: datetime, offset: ClockOffset) -> None:
-    told = _date(response.headers.get("Date") or "")
+    told = date_of(response.headers)
     if told is not None and not response.headers.get("Age"):  # an answer with an Age comes from a cache
         offset.note(told, sent=sent, received=steady_now(), seconds_set=seconds_set())
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_of_range(request: Any, response: Any) -> bool:
