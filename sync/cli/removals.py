@@ -9,7 +9,8 @@ import typer
 
 from sync.cli.connecting import with_services
 from sync.cli.walks import timestamp
-from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
+from sync.dead_letters.held_removals import as_json as state_as_json
+from sync.dead_letters.held_removals import confirm_removals, refuse_removals
 from sync.monitoring.counts import count_all
 from sync.ports import Counted
 from sync.protocol.removals import read_ceiling
@@ -59,13 +60,6 @@ def _reason(why: str) -> str:
 
 
 async def _shown(running: Running) -> dict[str, Any]:
-    until = running.services.clock.now().isoformat()  # before the count: what is held later is in neither
-    ceiling = await read_ceiling(running.services)
-    counted = await count_all(Counted.DEAD_LETTERS, running.services)
-    return {
-        "studies": len(ceiling.studies),
-        "limit": ceiling.limit,
-        "held": counted.counts.get(HELD.code or "", 0),
-        "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
-        "until": until,
-    }
+    s = running.services
+    until, ceiling, count = s.clock.now(), await read_ceiling(s), await count_all(Counted.DEAD_LETTERS, s)
+    return state_as_json(ceiling, count.counts, until)

@@ -10,18 +10,40 @@ removals may be held, of another cause, that the operator has not seen. So a dec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sync.dead_letters.actions import Outcome, Selection, discard, retry
 from sync.errors import RemovalHeld
 from sync.events import Sources
 from sync.operators.audit import OperatorAction, record_action
 from sync.ports import Operate
-from sync.protocol.removals import reset_ceiling
+from sync.protocol.removals import Ceiling, reset_ceiling
 
 HELD = Selection(code=RemovalHeld.code)
 """Selects the dead letters of held removals."""
+
+
+def as_json(ceiling: Ceiling, dead_letters: Mapping[str, int], until: datetime) -> dict[str, Any]:
+    """
+    Return how many studies lost instances within the hour, and how many removals are held. Pure.
+
+    Parameters
+    ----------
+    dead_letters
+        Their number by code.
+    until
+        A time before both were read, for a decision on these: what was held later is in neither.
+    """
+    return {
+        "studies": len(ceiling.studies),
+        "limit": ceiling.limit,
+        "held": dead_letters.get(RemovalHeld.code, 0),
+        "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
+        "until": until.isoformat(),
+    }
 
 
 async def confirm_removals(sources: Sources, s: Operate, *, who: str, why: str, until: datetime | None = None) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sync.dead_letters.held_removals import HELD, confirm_removals, refuse_removals
+from sync.dead_letters.held_removals import as_json, confirm_removals, refuse_removals
 from sync.errors import RequestRefused
 from sync.events import Sources
 from sync.monitoring.counts import read_count
@@ -18,16 +16,8 @@ DECISIONS = ("confirm", "refuse")
 
 async def show_removals(s: Measure) -> Answer:
     """Return how many studies lost instances within the hour, and how many removals are held; ``until`` now."""
-    until = s.clock.now().isoformat()  # before the state is read: what is held later is not in it
-    ceiling, count = await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
-    body: dict[str, Any] = {
-        "studies": len(ceiling.studies),
-        "limit": ceiling.limit,
-        "held": count.counts.get(HELD.code or "", 0),
-        "held_since": ceiling.held_since.isoformat() if ceiling.held_since else None,
-        "until": until,
-    }
-    return Answer(body=body)
+    until, ceiling, count = s.clock.now(), await read_ceiling(s), await read_count(Counted.DEAD_LETTERS, s)
+    return Answer(body=as_json(ceiling, count.counts, until))
 
 
 async def decide_removals(request: Request, sources: Sources, s: Services) -> Answer:
