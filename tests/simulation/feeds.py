@@ -317,13 +317,19 @@ def passed_while_hidden(windows_module: ModuleType = dicom_windows) -> str | Non
     return world.difference()
 
 
-def appeared_after_a_rest(windows_module: ModuleType = dicom_windows) -> str | None:
-    """Play two runs over a row before which another appears only then, later than both by less than rows ever are."""
+def _second_before_first(windows_module: ModuleType) -> FeedWorld:
+    """Return a world with two rows, of which the earlier one is not visible yet."""
     world = FeedWorld(random.Random(0), windows=windows_module)
     text = described("stored")
     world.service.store(instance(1, 1) | text, visible=False)
     world.clock.advance(1)
     world.service.store(instance(2, 1) | text)
+    return world
+
+
+def appeared_after_a_rest(windows_module: ModuleType = dicom_windows) -> str | None:
+    """Play two runs over a row before which another appears only then, later than both by less than rows ever are."""
+    world = _second_before_first(windows_module)
     for _ in range(2):
         world.clock.advance(1)
         run(world.reader(Actor(None, None)))
@@ -334,11 +340,7 @@ def appeared_after_a_rest(windows_module: ModuleType = dicom_windows) -> str | N
 
 def bad_before_a_rest(windows_module: ModuleType = dicom_windows) -> str | None:
     """Play two runs over a row before which one that names no instance appears only then, and a rest behind them."""
-    world = FeedWorld(random.Random(0), windows=windows_module)
-    text = described("stored")
-    world.service.store(instance(1, 1) | text, visible=False)
-    world.clock.advance(1)
-    world.service.store(instance(2, 1) | text)
+    world = _second_before_first(windows_module)
     page = world.service.page
 
     async def first_is_bad(**window: Any) -> Any:

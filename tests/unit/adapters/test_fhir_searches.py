@@ -100,8 +100,8 @@ class CutOff(Server):
         self.entry = 200
 
     def _entry(self, url):
-        strangers = [{**REFERRER, "id": f"o{number}", "derivedFrom": []} for number in range(10)]
-        answer = searchset(*strangers) if url.startswith("Observation?derived-from=") else searchset()
+        unrelated = [{**REFERRER, "id": f"o{number}", "derivedFrom": []} for number in range(10)]
+        answer = searchset(*unrelated) if url.startswith("Observation?derived-from=") else searchset()
         return {"response": {"status": "200"}, "resource": answer}
 
 
