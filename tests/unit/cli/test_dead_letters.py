@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -11,14 +10,14 @@ from sync.cli import app
 from sync.cli import dead_letters as command
 from sync.errors import FhirRejected
 from sync.protocol.dead_letters import dead_letter_study
+from tests.unit.cli.in_process import runs_on
 from tests.worlds import SOURCES, STUDY, UNREADABLE, MemoryWorld
 
 
 @pytest.fixture
 def w(monkeypatch):
     world = MemoryWorld()
-    running = SimpleNamespace(services=world.services, sources=SOURCES)
-    monkeypatch.setattr(command, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, command, services=world.services, sources=SOURCES)
     return world
 
 

@@ -1,21 +1,20 @@
 """Pause and resume from the terminal: the same act as the button, recorded under the same name."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from sync.cli import app, pausing
 from sync.monitoring.status import status
+from tests.unit.cli.in_process import runs_on
 from tests.worlds import MemoryWorld
 
 
 @pytest.fixture
 def world(monkeypatch):
     made = MemoryWorld()
-    running = SimpleNamespace(services=made.services)
-    monkeypatch.setattr(pausing, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, pausing, services=made.services)
     return made
 
 

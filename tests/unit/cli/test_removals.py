@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -10,14 +9,14 @@ from typer.testing import CliRunner
 from sync.cli import app, removals
 from sync.protocol.removals import FEW
 from tests.held_removals import MANY, World
+from tests.unit.cli.in_process import runs_on
 from tests.worlds import SOURCES
 
 
 @pytest.fixture
 def world(monkeypatch):
     made = World()
-    running = SimpleNamespace(services=made.services, sources=SOURCES)
-    monkeypatch.setattr(removals, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, removals, services=made.services, sources=SOURCES)
     return made
 
 

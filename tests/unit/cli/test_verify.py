@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 
 import pytest
 from rich.progress import Progress
@@ -13,6 +12,7 @@ from sync.cli.verify_all import Shown
 from sync.errors import SourceGone
 from sync.model import Drift, DriftKind
 from sync.verify.full_scan import Plan, ScanOutcome
+from tests.unit.cli.in_process import runs_on
 from tests.worlds import STUDY, MemoryWorld
 
 RUNNER = CliRunner()
@@ -54,8 +54,7 @@ def test_the_help_tells_examples_and_exit_codes(command):
 
 def test_an_unknown_study_is_not_called_right(monkeypatch):
     world = MemoryWorld()
-    running = SimpleNamespace(services=world.services, listing=None)
-    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, verify_all, services=world.services, listing=None)
     done = RUNNER.invoke(app, ["verify", "--study", "2.25.404"])
     assert (done.exit_code, "No drift" in done.stdout, "unknown" in done.stderr) == (1, False, True)
     asyncio.run(world.arrive("a.dcm", study="2.25.404"))
@@ -103,8 +102,7 @@ def test_a_repair_that_the_ceiling_on_removals_keeps_from_deleting_says_so(monke
     world = MemoryWorld(max_removals_per_hour=limit)
     asyncio.run(world.arrive("a.dcm"))
     world.create({**world.imaging_study(), "id": "a-copy"})
-    running = SimpleNamespace(services=world.services, listing=None)
-    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, verify_all, services=world.services, listing=None)
     words = ("--repair", "--study", STUDY.study_instance_uid, *(("--json",) if as_json else ()))
     done = RUNNER.invoke(app, ["verify", *words])
     assert done.exit_code == (0 if limit else 1), done.output
@@ -159,6 +157,5 @@ def verified_without(monkeypatch, missing, words, **settings):
         return await inner(container, **asked)
 
     monkeypatch.setattr(world.store.objects, "page", page)
-    running = SimpleNamespace(services=world.services, listing=world.store.objects)
-    monkeypatch.setattr(verify_all, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, verify_all, services=world.services, listing=world.store.objects)
     return RUNNER.invoke(app, ["verify", *words])

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +16,7 @@ from sync.protocol.walk_rows import read_walk
 from sync.walks.backfill import KIND, Backfill, new_backfill
 from sync.walks.sharing import cut_walk
 from sync.walks.walk import HELD, LEASE, walk_of
+from tests.unit.cli.in_process import runs_on
 from tests.walking import EVERYTHING
 from tests.worlds import MemoryWorld
 
@@ -24,8 +24,7 @@ from tests.worlds import MemoryWorld
 @pytest.fixture
 def empty(monkeypatch):
     made = MemoryWorld()
-    running = SimpleNamespace(services=made.services)
-    monkeypatch.setattr(walk_control, "with_services", lambda work, **_: asyncio.run(work(running)))
+    runs_on(monkeypatch, walk_control, services=made.services)
     return made
 
 
